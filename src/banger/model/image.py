@@ -1,0 +1,50 @@
+"""Images: a root file system, the kernel and initrd that boot it, and where they came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+DEFAULT_IMAGE = "debian"
+DEFAULT_SUITE = "bookworm"
+
+
+class ImageState(StrEnum):
+    """Whether an image can be used."""
+
+    BUILDING = "building"
+    READY = "ready"
+    DELETING = "deleting"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSpec:
+    """What an image is built from. ``size_bytes`` is the size of the root file system."""
+
+    name: str
+    suite: str
+    packages: tuple[str, ...]
+    packages_sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One image as the store holds it; its files lie in ``paths.image(id)``.
+
+    The files are always named ``rootfs.ext4``, ``vmlinux`` and ``initrd.cpio``.
+    ``allocated_bytes`` is what the root file system occupies on the host,
+    ``rootfs_sha256`` the digest of the whole file.
+    """
+
+    id: str
+    name: str
+    state: ImageState
+    suite: str
+    packages_sha256: str
+    size_bytes: int
+    allocated_bytes: int
+    rootfs_sha256: str
+    kernel_version: str
+    created_at: float
+    generation: int = 1
