@@ -1,0 +1,127 @@
+"""The guest protocol: gives a guest its identity before boot and talks to it afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from banger.model.network import Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What makes one guest different from every other one of its image.
+
+    Keys are OpenSSH text. ``machine_id`` is 32 hexadecimal digits. ``work_disk`` asks for
+    /dev/vdb to be mounted on /work.
+    """
+
+    hostname: str
+    machine_id: str
+    authorized_key: str
+    host_key: str
+    host_public_key: str
+    lease: Lease
+    profile: str
+    work_disk: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a stream. ``channel`` is ``stdin``, ``stdout`` or ``stderr``; empty = end."""
+
+    channel: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class GuestCommand:
+    """A command to run in the guest as root.
+
+    ``argv`` is looked up in the guest's PATH. ``cwd`` defaults to /root.
+    """
+
+    argv: tuple[str, ...]
+    env: dict[str, str] = field(default_factory=dict)
+    cwd: str = ""
+
+
+class GuestProcess(Protocol):
+    """A command running in the guest."""
+
+    async def write(self, data: bytes) -> None:
+        """Feed standard input; returns when there is room for more. Empty data closes it."""
+        ...
+
+    def output(self) -> AsyncIterator[Chunk]:
+        """Pieces of stdout and stderr as they come; ends when both are closed."""
+        ...
+
+    async def status(self) -> int:
+        """The exit status, 128 + n for a signal, 126/127 as a shell gives them."""
+        ...
+
+    async def signal(self, number: int) -> None:
+        """Send a signal to the command's process group."""
+        ...
+
+    async def close(self) -> None:
+        """Give up: the guest ends the command if it still runs (SIGHUP). Idempotent."""
+        ...
+
+
+class GuestAgent(Protocol):
+    """Talks to the agent of one guest over its socket. One connection, many commands."""
+
+    async def ping(self, *, timeout: float) -> dict[str, object]:
+        """Facts of the guest (version, uptime). Raises ``DeadlineExceeded``."""
+        ...
+
+    async def execute(self, command: GuestCommand) -> GuestProcess:
+        """Start a command. Raises ``VMMFailed`` if the agent is gone."""
+        ...
+
+    async def shutdown(self, *, timeout: float) -> None:
+        """Ask the guest to power off in order; returns when it has agreed."""
+        ...
+
+    async def close(self) -> None:
+        """Drop the connection."""
+        ...
+
+
+class Guest(Protocol):
+    """Everything banger does to and with guests."""
+
+    def new_host_key(self, private: Path) -> str:
+        """Make an ed25519 SSH host key pair at ``private`` (+ ``.pub``), mode 0600.
+
+        Returns the public line. An existing pair is kept.
+        """
+        ...
+
+    def user_key(self, private: Path) -> str:
+        """The public line of the user's own key pair, made on first use."""
+        ...
+
+    def write_known_hosts(self, path: Path, entries: dict[str, str]) -> None:
+        """Rewrite our known_hosts: host key alias -> public key line, atomically."""
+        ...
+
+    def write_initrd(self, identity: Identity, base: Path, target: Path) -> None:
+        """Write ``base`` followed by the identity archive to ``target``, mode 0600."""
+        ...
+
+    def kernel_arguments(self, profile: str) -> tuple[str, ...]:
+        """Kernel arguments of a boot profile (``standard`` or ``fast``)."""
+        ...
+
+    def connect(self, agent_socket: Path) -> GuestAgent:
+        """A client for the agent behind the socket; connects when first used."""
+        ...
+
+    async def ssh_banner(self, host: str, port: int, *, timeout: float) -> bool:
+        """Whether an SSH server greets there within ``timeout`` seconds."""
+        ...

@@ -1,0 +1,58 @@
+"""The image builder protocol: a spec becomes a folder with rootfs, kernel and initrd."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from banger.model.image import ImageSpec
+
+#: Called with (phase title, fraction of the phase done or None, one line of detail).
+ProgressCallback = Callable[[str, "float | None", str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltImage:
+    """What a build left in its folder: ``rootfs.ext4``, ``vmlinux`` and ``initrd.cpio``."""
+
+    size_bytes: int
+    allocated_bytes: int
+    rootfs_sha256: str
+    kernel_version: str
+    package_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class BuildFolders:
+    """``target`` (exists, empty) gets the three files, ``scratch`` (exists, empty) is room to
+    work in, ``debs`` is the package cache that later builds share, ``log`` keeps all output."""
+
+    target: Path
+    scratch: Path
+    debs: Path
+    log: Path
+
+
+class ImageBuilder(Protocol):
+    """Builds images from a package archive."""
+
+    name: str
+
+    async def build(
+        self, spec: ImageSpec, folders: BuildFolders, progress: ProgressCallback
+    ) -> BuiltImage:
+        """Build. Cancellation ends every child. Leaves nothing mounted at any time.
+
+        Raises ``CommandFailed`` with the last lines of output, ``HostNotReady`` for a
+        missing program or short space.
+        """
+        ...
+
+    async def clean(self, folders: BuildFolders) -> None:
+        """Remove ``scratch`` and ``target`` whatever state a dead build left them in.
+
+        With user namespaces, files may belong to mapped ids that only a namespace can delete.
+        """
+        ...

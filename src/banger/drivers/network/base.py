@@ -1,0 +1,35 @@
+"""The network protocol: leases addresses from the host's free ones, attaches a VM to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from banger.model.network import Lease
+from banger.model.operation import Presence
+
+
+class Network(Protocol):
+    """Connects a VM's one interface. Every method is idempotent and accepts "already so"."""
+
+    name: str
+
+    def candidates(self, vm_id: str) -> Iterator[Lease]:
+        """Leases free on the host as far as it can be seen, best first.
+
+        The caller reserves one in the store (``Lease.reservations``); one that another VM
+        holds there is skipped by asking for the next.
+        """
+        ...
+
+    def probe(self, lease: Lease, vm_id: str) -> Presence:
+        """Whether the host side of the lease exists, and whether it carries our mark."""
+        ...
+
+    async def attach(self, lease: Lease, vm_id: str) -> None:
+        """Make the host side. Raises ``Conflict`` if something foreign stands there."""
+        ...
+
+    async def detach(self, lease: Lease, vm_id: str) -> None:
+        """Remove the host side, and only if it carries our mark."""
+        ...

@@ -1,0 +1,125 @@
+"""The VMM protocol: what a boot needs, what a driver can do, and how a VMM ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from banger.model.lifecycle import ExitReason
+from banger.model.storage import Drive
+from banger.model.vm import Machine
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a VMM driver can do here. Callers ask these, never the driver's name."""
+
+    pause: bool
+    user_network: bool
+    qcow2: bool
+    agent: bool
+    #: The accelerator in use: ``kvm`` or ``tcg``.
+    accelerator: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkDevice:
+    """The guest's one interface as the VMM makes it.
+
+    ``tap`` names an existing TAP that the caller may open; otherwise the VMM's user-mode
+    network is used and ``ssh_port`` on the host's loopback leads to the guest's port 22.
+    """
+
+    mac: str
+    tap: str = ""
+    ssh_port: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BootSpec:
+    """Everything that one boot needs. All files exist; all sockets are made by the driver.
+
+    ``process_name`` is the mark (``naming.process_name``) that must stand in the VMM's argv.
+    ``initrd`` is one file: the image's initrd with the identity archive behind it.
+    ``arguments`` are the kernel arguments of the boot profile; the driver adds its own
+    (console, clock) before them. ``run_as`` is ``(uid, gid)`` to drop to, ``None`` to stay.
+    """
+
+    vm_id: str
+    process_name: str
+    vcpus: int
+    memory_mib: int
+    kernel: Path
+    initrd: Path | None
+    arguments: tuple[str, ...]
+    drives: tuple[Drive, ...]
+    network: NetworkDevice
+    console_log: Path
+    console_socket: Path
+    monitor_socket: Path
+    agent_socket: Path
+    events: Path
+    log: Path
+    run_as: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VMMExit:
+    """Why a VMM is gone. ``detail`` may hold the last lines of its log or of the console."""
+
+    reason: ExitReason
+    detail: str = ""
+
+
+class VMM(Protocol):
+    """Starts, watches and ends VMM processes. They outlive the daemon.
+
+    Methods that take a ``Machine`` accept one that is already gone unless said otherwise.
+    """
+
+    name: str
+
+    def capabilities(self) -> Capabilities:
+        """What this driver can do on this host."""
+        ...
+
+    async def launch(self, spec: BootSpec) -> Machine:
+        """Start the VMM and let the guest run.
+
+        Raises ``VMMFailed`` with the VMM's own output; then no process is left.
+        """
+        ...
+
+    def find(self, process_name: str) -> Machine | None:
+        """The live VMM process of this user that carries the mark, if there is one."""
+        ...
+
+    def is_alive(self, machine: Machine, process_name: str) -> bool:
+        """Whether exactly this process lives: pid, start time, executable and mark agree."""
+        ...
+
+    async def wait(self, machine: Machine) -> None:
+        """Return when the process is gone (at once if it is)."""
+        ...
+
+    def exit_of(self, spec_events: Path, console_log: Path, log: Path) -> VMMExit:
+        """Read from the files of the last boot why it ended. Never raises for odd content."""
+        ...
+
+    async def kill(self, machine: Machine, process_name: str) -> None:
+        """End the process at once (SIGKILL by pidfd); returns when it is gone."""
+        ...
+
+    async def quit(self, monitor_socket: Path, *, timeout: float) -> bool:
+        """Ask the VMM to end itself without the guest's help; False if it did not answer."""
+        ...
+
+    async def pause(self, monitor_socket: Path) -> None:
+        """Stop the vCPUs. Raises ``VMMFailed``."""
+        ...
+
+    async def resume(self, monitor_socket: Path) -> None:
+        """Let the vCPUs run. Raises ``VMMFailed``."""
+        ...
