@@ -1,0 +1,291 @@
+"""Runs short-lived programs to their end: the one place that does."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from banger.errors import BangerError, CommandFailed, DeadlineExceeded, HostNotReady
+
+#: Passed on from our own environment because only the user can know them.
+_INHERITED = (
+    "HOME",
+    "TMPDIR",
+    "http_proxy",
+    "https_proxy",
+    "ftp_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+)
+#: Debian leaves these out of an ordinary user's PATH, and half of our programs live there.
+_SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin")
+#: How long a program that was told to end (SIGTERM) may take before it is killed, in seconds.
+TERMINATE_GRACE = 2.0
+#: How much output is kept to explain a failure, in bytes.
+TAIL_BYTES = 16 * 1024
+_CHUNK = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A program and how to run it.
+
+    ``env`` is added to a minimal environment with a fixed locale. ``timeout`` is in seconds.
+    ``package`` is the Debian package that provides ``argv[0]``.
+    """
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] | None = None
+    timeout: float = 60
+    stdin: bytes | None = None
+    cwd: Path | None = None
+    package: str = ""
+    ok_statuses: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A program that ended with an accepted status.
+
+    When lines or a log were asked for, ``stdout`` is only the tail of both streams together.
+    """
+
+    argv: tuple[str, ...]
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def text(self) -> str:
+        """Standard output as text."""
+        return self.stdout.decode(errors="replace")
+
+
+def find_program(name: str, package: str = "") -> Path:
+    """The absolute path of a program, also from the folders that only root has in PATH.
+
+    Raises ``HostNotReady`` with the package to install.
+    """
+    found = shutil.which(name, path=_search_path())
+    if found is None:
+        package = package or Path(name).name
+        raise HostNotReady(
+            f"the program {name} is missing",
+            cause="it was not found in PATH or in the system's own folders",
+            resolution=f"sudo apt-get install {package}",
+        )
+    return Path(found).absolute()
+
+
+def base_environment() -> dict[str, str]:
+    """The environment every program gets: PATH, HOME, a fixed locale, proxies and CAs."""
+    kept = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    return {"HOME": "/", **kept, "PATH": _search_path(), "LC_ALL": "C.UTF-8"}
+
+
+async def run(
+    command: Command, *, on_line: Callable[[str], None] | None = None, log: Path | None = None
+) -> Completed:
+    """Run to the end without blocking the loop.
+
+    With ``on_line`` or ``log`` both output streams are merged: each line goes to ``on_line``,
+    everything is appended to the file ``log``. Cancellation and timeout end the whole process
+    group. Raises ``CommandFailed``, ``DeadlineExceeded`` or ``HostNotReady``.
+    """
+    merged = on_line is not None or log is not None
+    argv = _resolve(command)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            env={**base_environment(), **(command.env or {})},
+            cwd=command.cwd,
+            stdin=subprocess.DEVNULL if command.stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if merged else subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise _not_started(command, error) from error
+    try:
+        async with asyncio.timeout(command.timeout):
+            if merged:
+                stdout, stderr = await _follow(process, command.stdin, on_line, log), b""
+            else:
+                stdout, stderr = await process.communicate(command.stdin)
+            status = await process.wait()
+    except TimeoutError as error:
+        await _end_group(process)
+        raise _too_slow(command) from error
+    except BaseException:
+        await _end_group(process)
+        raise
+    return _completed(command, status, stdout, stderr)
+
+
+def run_blocking(command: Command) -> Completed:
+    """Run to the end, blocking the caller. Raises as ``run`` does."""
+    argv = _resolve(command)
+    try:
+        process = subprocess.Popen(
+            argv,
+            env={**base_environment(), **(command.env or {})},
+            cwd=command.cwd,
+            stdin=subprocess.DEVNULL if command.stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise _not_started(command, error) from error
+    with process:
+        try:
+            stdout, stderr = process.communicate(command.stdin, timeout=command.timeout)
+        except subprocess.TimeoutExpired as error:
+            _signal_group(process.pid, signal.SIGKILL)
+            raise _too_slow(command) from error
+        except BaseException:
+            _signal_group(process.pid, signal.SIGKILL)
+            raise
+    return _completed(command, process.returncode, stdout, stderr)
+
+
+def _search_path() -> str:
+    own = os.environ.get("PATH", "").split(os.pathsep)
+    # Relative entries would let the current folder decide what runs.
+    folders = [folder for folder in own if folder.startswith("/")]
+    folders += [folder for folder in _SYSTEM_FOLDERS if folder not in folders]
+    return os.pathsep.join(folders)
+
+
+def _resolve(command: Command) -> list[str]:
+    return [str(find_program(command.argv[0], command.package)), *command.argv[1:]]
+
+
+async def _follow(
+    process: asyncio.subprocess.Process,
+    stdin: bytes | None,
+    on_line: Callable[[str], None] | None,
+    log: Path | None,
+) -> bytes:
+    tail = bytearray()
+    lines = LineSplitter()
+    with _appending(log) as write:
+        async with asyncio.TaskGroup() as tasks:
+            if stdin is not None:
+                tasks.create_task(_feed(process, stdin))
+            assert process.stdout is not None  # noqa: S101 - we asked for a pipe
+            while chunk := await process.stdout.read(_CHUNK):
+                write(chunk)
+                tail += chunk
+                del tail[:-TAIL_BYTES]
+                if on_line is not None:
+                    for line in lines.feed(chunk):
+                        on_line(line)
+            if on_line is not None:
+                for line in lines.end():
+                    on_line(line)
+    return bytes(tail)
+
+
+async def _feed(process: asyncio.subprocess.Process, data: bytes) -> None:
+    assert process.stdin is not None  # noqa: S101 - we asked for a pipe
+    # A program may stop reading early, as head does: its status tells whether that is wrong.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        process.stdin.write(data)
+        await process.stdin.drain()
+    process.stdin.close()
+
+
+@contextlib.contextmanager
+def _appending(log: Path | None) -> Iterator[Callable[[bytes], object]]:
+    if log is None:
+        yield len
+        return
+    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "ab", buffering=0) as file:  # noqa: PTH123 - a descriptor, not a path
+        yield file.write
+
+
+class LineSplitter:
+    """Cuts a byte stream into text lines at newlines and carriage returns (progress meters)."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._rest = ""
+
+    def feed(self, data: bytes) -> list[str]:
+        """The lines that ``data`` completes; empty ones are dropped."""
+        text = self._rest + self._decoder.decode(data)
+        *whole, self._rest = text.replace("\r", "\n").split("\n")
+        return [line for line in whole if line]
+
+    def end(self) -> list[str]:
+        """What is left when the stream has ended."""
+        text = self._rest + self._decoder.decode(b"", final=True)
+        self._rest = ""
+        return [text] if text else []
+
+
+async def _end_group(process: asyncio.subprocess.Process) -> None:
+    _signal_group(process.pid, signal.SIGTERM)
+    try:
+        async with asyncio.timeout(TERMINATE_GRACE):
+            await process.wait()
+    except TimeoutError:
+        pass
+    finally:
+        # Also when the leader ended in order: its own children may have stayed behind.
+        _signal_group(process.pid, signal.SIGKILL)
+    await process.wait()
+
+
+def _signal_group(group: int, number: int) -> None:
+    # PermissionError: every member has changed its user and is beyond our reach.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def _completed(command: Command, status: int, stdout: bytes, stderr: bytes) -> Completed:
+    if status in command.ok_statuses:
+        return Completed(command.argv, status, stdout, stderr)
+    text = _printable((stderr.strip() or stdout.strip())[-TAIL_BYTES:])
+    lines = text.splitlines()
+    ended = f"failed with status {status}" if status > 0 else f"was ended by signal {-status}"
+    raise CommandFailed(
+        f"{Path(command.argv[0]).name} {ended}",
+        cause=lines[-1].strip() if lines else "it printed nothing",
+        details="\n".join([" ".join(command.argv), *lines[-40:]]),
+    )
+
+
+def _printable(output: bytes) -> str:
+    text = output.decode(errors="replace")
+    return "".join(char if char.isprintable() or char in "\n\t" else " " for char in text)
+
+
+def _too_slow(command: Command) -> BangerError:
+    return DeadlineExceeded(
+        f"{Path(command.argv[0]).name} did not end within {command.timeout:g} s",
+        cause="it was ended together with everything it had started",
+        details=" ".join(command.argv),
+    )
+
+
+def _not_started(command: Command, error: OSError) -> BangerError:
+    return CommandFailed(
+        f"{Path(command.argv[0]).name} could not be started",
+        cause=error.strerror or str(error),
+        details=" ".join(command.argv),
+    )
