@@ -123,7 +123,7 @@ async def run(
             if merged:
                 stdout, stderr = await _follow(process, command.stdin, on_line, log), b""
             else:
-                stdout, stderr = await process.communicate(command.stdin)
+                stdout, stderr = await _exchange(process, command.stdin)
             status = await process.wait()
     except TimeoutError as error:
         await _end_group(process)
@@ -173,6 +173,16 @@ def _resolve(command: Command) -> list[str]:
     return [str(find_program(command.argv[0], command.package)), *command.argv[1:]]
 
 
+async def _exchange(
+    process: asyncio.subprocess.Process, stdin: bytes | None
+) -> tuple[bytes, bytes]:
+    assert process.stdout is not None and process.stderr is not None  # noqa: S101,PT018 - pipes
+    _, stdout, stderr = await asyncio.gather(
+        _feed(process, stdin or b""), process.stdout.read(), process.stderr.read()
+    )
+    return stdout, stderr
+
+
 async def _follow(
     process: asyncio.subprocess.Process,
     stdin: bytes | None,
@@ -181,31 +191,38 @@ async def _follow(
 ) -> bytes:
     tail = bytearray()
     lines = LineSplitter()
-    with _appending(log) as write:
-        async with asyncio.TaskGroup() as tasks:
-            if stdin is not None:
-                tasks.create_task(_feed(process, stdin))
-            assert process.stdout is not None  # noqa: S101 - we asked for a pipe
+    assert process.stdout is not None  # noqa: S101 - we asked for a pipe
+    feeding = asyncio.create_task(_feed(process, stdin or b""))
+    try:
+        with _appending(log) as write:
             while chunk := await process.stdout.read(_CHUNK):
                 write(chunk)
                 tail += chunk
                 del tail[:-TAIL_BYTES]
-                if on_line is not None:
-                    for line in lines.feed(chunk):
-                        on_line(line)
-            if on_line is not None:
-                for line in lines.end():
-                    on_line(line)
+                _tell(on_line, lines.feed(chunk))
+            _tell(on_line, lines.end())
+    finally:
+        feeding.cancel()
+        await asyncio.wait([feeding])
     return bytes(tail)
 
 
+def _tell(on_line: Callable[[str], None] | None, lines: list[str]) -> None:
+    if on_line is not None:
+        for line in lines:
+            on_line(line)
+
+
 async def _feed(process: asyncio.subprocess.Process, data: bytes) -> None:
-    assert process.stdin is not None  # noqa: S101 - we asked for a pipe
+    if process.stdin is None:
+        return
     # A program may stop reading early, as head does: its status tells whether that is wrong.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         process.stdin.write(data)
         await process.stdin.drain()
     process.stdin.close()
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        await process.stdin.wait_closed()
 
 
 @contextlib.contextmanager
