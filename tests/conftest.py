@@ -1,0 +1,9 @@
+"""Fixtures of every rung; what they do lives in ``tests/plugins``."""
+
+from __future__ import annotations
+
+pytest_plugins = [
+    "tests.plugins.ladder",
+    "tests.plugins.guards",
+    "tests.plugins.homes",
+]

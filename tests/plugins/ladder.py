@@ -1,0 +1,98 @@
+"""Climbs the rungs in order, skips what the machine lacks, and says at the end what was skipped."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from tests import requirements
+
+#: The cheap and telling rungs come first. Each has its time limit in seconds.
+RUNGS = {"style": 300, "unit": 30, "contract": 120, "integration": 600, "e2e": 900}
+TESTS = Path(__file__).parents[1]
+
+PASSED: Counter[str] = Counter()
+NEEDS: pytest.StashKey[tuple[str, ...]] = pytest.StashKey()
+
+
+def rung_of(path: Path) -> str:
+    """The rung a test file belongs to: the folder below ``tests``."""
+    return path.relative_to(TESTS).parts[0] if path.is_relative_to(TESTS) else ""
+
+
+def _needs_of(item: pytest.Item) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for mark in item.iter_markers("needs") for name in mark.args))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    declared = {line.split(":")[0].split("(")[0] for line in config.getini("markers")}
+    for item in items:
+        rung = rung_of(item.path)
+        if rung in RUNGS and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(RUNGS[rung]))
+        item.stash[NEEDS] = _needs_of(item)
+        for capability in item.stash[NEEDS]:
+            if capability in declared:
+                item.add_marker(getattr(pytest.mark, capability))
+    order = list(RUNGS)
+    items.sort(
+        key=lambda item: order.index(rung_of(item.path)) if rung_of(item.path) in order else -1
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    lacking = requirements.missing(item.stash[NEEDS])
+    if lacking:
+        pytest.skip(lacking)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.when == "call" and report.passed:
+        PASSED.update(item.stash[NEEDS])
+    return report
+
+
+def unmet_expectations() -> list[str]:
+    """What ``BANGER_EXPECT`` names and this run did not show."""
+    unmet = []
+    for capability in requirements.expected():
+        lacking = requirements.missing([capability])
+        if lacking:
+            unmet.append(lacking)
+        elif not PASSED[capability]:
+            unmet.append(f"{capability} is here, but no test that needs it passed")
+    return unmet
+
+
+def _is_whole_run(config: pytest.Config) -> bool:
+    return not (config.option.keyword or config.option.markexpr or config.option.file_or_dir)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if exitstatus == pytest.ExitCode.OK and _is_whole_run(session.config) and unmet_expectations():
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    skipped: dict[str, list[str]] = defaultdict(list)
+    for report in terminalreporter.stats.get("skipped", []):
+        text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        skipped[text.removeprefix("Skipped: ")].append(report.nodeid)
+    if skipped:
+        terminalreporter.section("skipped, and why")
+        for text, tests in sorted(skipped.items(), key=lambda pair: -len(pair[1])):
+            terminalreporter.write_line(f"{len(tests):4} {text}  (first: {tests[0]})")
+    if _is_whole_run(config):
+        for line in unmet_expectations():
+            terminalreporter.write_line(f"EXPECTED BUT NOT SHOWN: {line}", red=True, bold=True)

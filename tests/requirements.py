@@ -1,0 +1,155 @@
+"""What tests may need of the machine, probed once, with the reason to show where it lacks.
+
+``@needs("qemu", "root")`` skips a test with that reason. Where ``CI`` is set, ``BANGER_EXPECT``
+lists what must be there: a missing one, or one that no test used, fails the run.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+#: Capabilities that are a program: name -> (program, Debian package).
+PROGRAMS = {
+    "qemu": ("qemu-system-x86_64", "qemu-system-x86"),
+    "qemu-img": ("qemu-img", "qemu-utils"),
+    "mmdebstrap": ("mmdebstrap", "mmdebstrap"),
+    "e2fsprogs": ("mke2fs", "e2fsprogs"),
+    "busybox": ("busybox", "busybox-static"),
+    "ssh": ("ssh", "openssh-client"),
+    "ip": ("ip", "iproute2"),
+    "nft": ("nft", "nftables"),
+    "make": ("make", "make"),
+    "bash": ("bash", "bash"),
+    "zsh": ("zsh", "zsh"),
+    "fish": ("fish", "fish"),
+    "tmux": ("tmux", "tmux"),
+    "shellcheck": ("shellcheck", "shellcheck"),
+}
+SEARCH_PATH = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
+
+needs: Callable[..., pytest.MarkDecorator] = pytest.mark.needs
+
+
+def _runs(*argv: str, timeout: float = 60) -> bool:
+    try:
+        done = subprocess.run(argv, capture_output=True, timeout=timeout, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
+
+
+def _root() -> str:
+    return "" if os.geteuid() == 0 else "not root"
+
+
+def _userns() -> str:
+    if _runs("unshare", "--user", "--map-root-user", "true"):
+        return ""
+    return "user namespaces are not allowed"
+
+
+def _tap() -> str:
+    """A TAP can be made here: root, the device node, and a kernel that has the driver."""
+    if missing(("root", "ip")):
+        return missing(("root", "ip"))
+    name = f"bgrprobe{os.getpid() % 1_000_000}"
+    if not _runs("ip", "tuntap", "add", "dev", name, "mode", "tap"):
+        return "no TAP device can be made"
+    _runs("ip", "link", "delete", name)
+    return ""
+
+
+def _kvm() -> str:
+    """Cheap half of the proof: the product's own probe boots a guest, this one only looks."""
+    try:
+        os.close(os.open("/dev/kvm", os.O_RDWR))
+    except OSError as error:
+        return f"/dev/kvm: {error.strerror}"
+    flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").split()
+    if "vmx" in flags or "svm" in flags:
+        return ""
+    return "the CPU shows neither vmx nor svm, so KVM cannot run an ordinary kernel"
+
+
+def _net() -> str:
+    """The package archive of this machine answers."""
+    listing = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(BASE_URI)", "Created-By: Packages"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    bases = listing.stdout.split()
+    if not bases:
+        return "apt has no package sources"
+    with tempfile.TemporaryDirectory(prefix="banger-net-") as folder:
+        target = f"{folder}/InRelease"
+        helper = "/usr/lib/apt/apt-helper"
+        options = ("-o", "APT::Sandbox::User=root")
+        if _runs(helper, *options, "download-file", f"{bases[0]}InRelease", target, timeout=90):
+            return ""
+    return "the package archive does not answer"
+
+
+def _image() -> str:
+    reason = missing(("mmdebstrap", "e2fsprogs", "busybox", "net"))
+    if not reason and _root() and _userns():
+        reason = f"{_root()}, and {_userns()}"
+    return reason
+
+
+def _reflink() -> str:
+    with tempfile.TemporaryDirectory(prefix="banger-reflink-") as folder:
+        source = Path(folder, "source")
+        source.write_bytes(b"x" * 4096)
+        if _runs("cp", "--reflink=always", str(source), f"{folder}/clone"):
+            return ""
+    return f"the file system of {tempfile.gettempdir()} has no reflink copies"
+
+
+PROBES: dict[str, Callable[[], str]] = {
+    "root": _root,
+    "userns": _userns,
+    "tap": _tap,
+    "kvm": _kvm,
+    "net": _net,
+    "image": _image,
+    "reflink": _reflink,
+}
+
+
+@functools.cache
+def reason(capability: str) -> str:
+    """Why this machine lacks the capability; empty where it has it."""
+    if capability in PROGRAMS:
+        program, package = PROGRAMS[capability]
+        if shutil.which(program, path=SEARCH_PATH):
+            return ""
+        return f"{program} is not installed (Debian package {package})"
+    if capability not in PROBES:
+        raise ValueError(f"unknown capability {capability!r}; tests/requirements.py lists them")
+    return PROBES[capability]()
+
+
+def missing(capabilities: Iterable[str]) -> str:
+    """The first reason why a test with these needs cannot run here; empty if it can."""
+    for capability in capabilities:
+        found = reason(capability)
+        if found:
+            return f"needs {capability}: {found}"
+    return ""
+
+
+def expected() -> list[str]:
+    """The capabilities that must not be missing in this run: ``BANGER_EXPECT`` under ``CI``."""
+    if os.environ.get("CI", "").lower() not in {"1", "true"}:
+        return []
+    return os.environ.get("BANGER_EXPECT", "").split()
