@@ -7,7 +7,7 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from banger.errors import BangerError, HostNotReady, PermissionRefused
@@ -125,10 +125,25 @@ def clone_file(source: Path, target: Path) -> bool:
     return True
 
 
-def copy_sparse(source: Path, target: Path) -> None:
+def can_clone(folder: Path) -> bool:
+    """Whether files in the (existing) folder can share blocks, tried with two small ones."""
+    source, target = folder / f".clone-{os.getpid()}.a", folder / f".clone-{os.getpid()}.b"
+    try:
+        source.write_bytes(bytes(4096))
+        return clone_file(source, target)
+    except OSError:
+        return False
+    finally:
+        for path in (source, target):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def copy_sparse(source: Path, target: Path, stopped: Callable[[], bool] = lambda: False) -> None:
     """Copy what ``source`` really holds and leave its holes holes; durable on return.
 
-    Raises ``OSError``, and then no ``target`` is left.
+    ``stopped`` is asked every few MiB. Raises ``OSError`` (``ECANCELED`` when stopped), and
+    then no ``target`` is left.
     """
     with source.open("rb") as reader:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -137,7 +152,7 @@ def copy_sparse(source: Path, target: Path) -> None:
             size = os.fstat(reader.fileno()).st_size
             os.truncate(descriptor, size)
             for start, end in data_extents(reader.fileno(), size):
-                _copy_range(reader.fileno(), descriptor, start, end)
+                _copy_range(reader.fileno(), descriptor, start, end, stopped)
             os.fsync(descriptor)
         except BaseException:
             target.unlink(missing_ok=True)
@@ -160,9 +175,13 @@ def data_extents(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
         yield start, end
 
 
-def _copy_range(source: int, target: int, start: int, end: int) -> None:
+def _copy_range(
+    source: int, target: int, start: int, end: int, stopped: Callable[[], bool]
+) -> None:
     os.lseek(target, start, os.SEEK_SET)
     while start < end:
+        if stopped():
+            raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
         moved = os.sendfile(target, source, start, min(end - start, _CHUNK))
         if moved == 0:
             raise OSError(errno.EIO, "the file became shorter while it was copied")

@@ -48,3 +48,23 @@ class RootfsStore(Protocol):
     def usage(self, spec: RootfsSpec) -> DiskUsage:
         """Bytes in use and the limit; zero used when the layer is absent."""
         ...
+
+
+class WorkDisk(Protocol):
+    """Makes the optional second drive of a VM, which outlives its root file system."""
+
+    def probe(self, directory: Path) -> Presence:
+        """Whether the VM's folder holds a work disk."""
+        ...
+
+    async def prepare(self, directory: Path, size_bytes: int) -> None:
+        """Make the sparse disk with an empty ext4 file system. An existing one is kept."""
+        ...
+
+    def drive(self, directory: Path) -> Drive:
+        """The drive for the VMM. Raises ``CorruptState`` if the file is gone."""
+        ...
+
+    async def remove(self, directory: Path) -> None:
+        """Delete the disk."""
+        ...

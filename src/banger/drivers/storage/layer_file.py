@@ -1,0 +1,137 @@
+"""The writable layer of a VM as one file: what the file-based storage drivers share."""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from banger.drivers.storage.base import RootfsSpec
+from banger.errors import CorruptState, HostNotReady
+from banger.host import files
+from banger.model.operation import Presence
+from banger.model.storage import DiskUsage, Drive
+
+_MIB = 1024 * 1024
+
+
+class LayerFile(abc.ABC):
+    """A ``RootfsStore`` whose layer is the file ``file_name`` in the VM's own folder.
+
+    ``min_free_bytes`` must stay free on the host's file system after a layer is made.
+    """
+
+    name: str
+    file_name: str
+    format: str
+
+    def __init__(self, min_free_bytes: int) -> None:
+        self._min_free_bytes = min_free_bytes
+
+    def path(self, spec: RootfsSpec) -> Path:
+        """Where the layer lies."""
+        return spec.directory / self.file_name
+
+    def probe(self, spec: RootfsSpec) -> Presence:
+        """``FOREIGN`` if something that is no regular file has the layer's name."""
+        return presence_of(self.path(spec))
+
+    async def prepare(self, spec: RootfsSpec) -> None:
+        if self.probe(spec) is Presence.OURS:
+            return
+        require_space(spec.directory, self._min_free_bytes + self._cost(spec))
+        with replaced(self.path(spec)) as temporary:
+            await self._make(spec, temporary)
+
+    async def activate(self, spec: RootfsSpec) -> Drive:
+        if self.probe(spec) is not Presence.OURS:
+            raise CorruptState(
+                f"the root disk of VM {spec.vm_id} is gone",
+                cause=f"{self.path(spec)} does not exist or is not a file",
+                resolution=f"banger vm delete {spec.vm_id}, then create the VM again",
+            )
+        return self._drive(spec)
+
+    async def deactivate(self, spec: RootfsSpec) -> None:  # noqa: ARG002 - the protocol's
+        return  # a file needs no release
+
+    async def remove(self, spec: RootfsSpec) -> None:
+        for path in (temporary_of(self.path(spec)), self.path(spec)):
+            await asyncio.to_thread(files.remove_tree, path)
+
+    def usage(self, spec: RootfsSpec) -> DiskUsage:
+        return DiskUsage(files.allocated_bytes(self.path(spec)), self._limit(spec))
+
+    def _drive(self, spec: RootfsSpec) -> Drive:
+        return Drive(id="root", path=self.path(spec), format=self.format)
+
+    def _cost(self, spec: RootfsSpec) -> int:  # noqa: ARG002 - copying drivers need it
+        """Bytes that making the layer takes at once."""
+        return _MIB
+
+    def _limit(self, spec: RootfsSpec) -> int:
+        """The most bytes that the layer may come to occupy."""
+        return spec.overlay_bytes
+
+    @abc.abstractmethod
+    async def _make(self, spec: RootfsSpec, target: Path) -> None:
+        """Make the layer as the file ``target``, which may hold remains of an earlier try."""
+
+
+def presence_of(path: Path) -> Presence:
+    """Whether a regular file, nothing, or something else stands at ``path``."""
+    if path.is_file() and not path.is_symlink():
+        return Presence.OURS
+    return Presence.FOREIGN if os.path.lexists(path) else Presence.ABSENT
+
+
+def require_space(folder: Path, need_bytes: int) -> None:
+    """Raise ``HostNotReady`` unless ``need_bytes`` are free where ``folder`` lies."""
+    free = files.free_bytes(folder)
+    if free < need_bytes:
+        raise HostNotReady(
+            f"there is not enough disk space below {folder}",
+            cause=f"{need_bytes // _MIB} MiB are needed and {free // _MIB} MiB are free",
+            resolution="free disk space, or delete VMs and images that are no longer used",
+        )
+
+
+def temporary_of(path: Path) -> Path:
+    """The one name under which ``path`` is being made, so that remains are found again."""
+    return path.with_name(f".{path.name}.new")
+
+
+@contextlib.contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write to; it becomes ``path``, mode 0600, if all goes well."""
+    temporary = temporary_of(path)
+    try:
+        with files.explained(f"make {path}"):
+            yield temporary
+            temporary.chmod(0o600)
+            temporary.replace(path)
+            files.sync_folder(path.parent)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+async def in_thread(work: Callable[[Callable[[], bool]], object]) -> None:
+    """Run ``work(stopped)`` in a thread and never leave it behind.
+
+    On cancellation ``stopped()`` becomes true, and the thread is waited for: whoever cleans
+    up afterwards does not race with it.
+    """
+    stop = threading.Event()
+    task = asyncio.ensure_future(asyncio.to_thread(work, stop.is_set))
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        stop.set()
+        await asyncio.wait([task])
+        raise

@@ -1,0 +1,49 @@
+"""Storage for QEMU alone: a qcow2 file over the image's root file system."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from banger.drivers.storage.base import RootfsSpec
+from banger.drivers.storage.layer_file import LayerFile
+from banger.errors import CorruptState
+from banger.host.command import Command, run
+from banger.model.storage import Drive
+
+#: The first four bytes of every qcow2 file (QEMU's docs/interop/qcow2.txt).
+MAGIC = b"QFI\xfb"
+
+
+def create_command(base: Path, target: Path) -> Command:
+    """``qemu-img`` for an empty layer of the size of the raw file ``base``."""
+    return Command(
+        ("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(base), str(target)),
+        package="qemu-utils",
+    )
+
+
+class Qcow2(LayerFile):
+    """A layer that holds only what the VM has written; nothing is copied."""
+
+    name = "qcow2"
+    file_name = "overlay.qcow2"
+    format = "qcow2"
+
+    async def activate(self, spec: RootfsSpec) -> Drive:
+        drive = await super().activate(spec)
+        with drive.path.open("rb") as file:
+            whole = file.read(4) == MAGIC
+        if not whole or not spec.base.is_file():
+            wrong = f"{spec.base} is missing" if whole else f"{drive.path} is no qcow2 file"
+            raise CorruptState(
+                f"the root disk of VM {spec.vm_id} cannot be used",
+                cause=wrong,
+                resolution=f"banger vm delete {spec.vm_id}, then create the VM again",
+            )
+        return drive
+
+    def _drive(self, spec: RootfsSpec) -> Drive:
+        return Drive(id="root", path=self.path(spec), format=self.format, base=spec.base)
+
+    async def _make(self, spec: RootfsSpec, target: Path) -> None:
+        await run(create_command(spec.base, target))

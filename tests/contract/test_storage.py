@@ -1,0 +1,223 @@
+"""What every storage driver promises, tried on each real one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from banger.drivers.storage import layer_file
+from banger.drivers.storage.base import RootfsSpec, RootfsStore
+from banger.drivers.storage.copy import Copy
+from banger.drivers.storage.qcow2 import Qcow2
+from banger.drivers.storage.reflink import Reflink
+from banger.errors import BangerError, CorruptState, HostNotReady
+from banger.host import files
+from banger.host.command import Command, run_blocking
+from banger.model.operation import Presence
+from tests.requirements import needs
+
+MIB = 1024 * 1024
+BASE_BYTES = 16 * MIB
+DATA = os.urandom(3 * MIB)
+
+Make = type[Qcow2] | type[Copy] | type[Reflink]
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(Qcow2, id="qcow2", marks=needs("qemu-img")),
+        pytest.param(Copy, id="copy"),
+        pytest.param(Reflink, id="reflink"),
+    ]
+)
+def make(request: pytest.FixtureRequest) -> Make:
+    return request.param  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def folder(make: Make, tmp_path: Path) -> Iterator[Path]:
+    """A folder on a file system that suits the driver."""
+    if make is not Reflink or files.can_clone(tmp_path):
+        yield tmp_path
+        return
+    if os.geteuid() != 0:
+        pytest.skip("this file system cannot clone files, and only root can mount one that can")
+    disk, mounted = tmp_path / "xfs.img", tmp_path / "xfs"
+    mounted.mkdir()
+    disk.touch()
+    os.truncate(disk, 512 * MIB)
+    try:
+        run_blocking(Command(("mkfs.xfs", "-q", str(disk)), package="xfsprogs"))
+        run_blocking(Command(("mount", "-o", "loop", str(disk), str(mounted))))
+    except BangerError as error:
+        pytest.skip(f"no file system that can clone files: {error.brief}: {error.cause}")
+    yield mounted
+    run_blocking(Command(("umount", str(mounted))))
+
+
+@pytest.fixture
+def spec(folder: Path) -> RootfsSpec:
+    base = folder / "rootfs.ext4"
+    with base.open("wb") as file:
+        file.seek(MIB)
+        file.write(DATA)
+        file.truncate(BASE_BYTES)
+    base.chmod(0o400)
+    directory = folder / "a vm, with odd:characters"
+    directory.mkdir()
+    return RootfsSpec("0123456789ab", base, directory, overlay_bytes=8 * MIB)
+
+
+@pytest.fixture
+def store(make: Make) -> RootfsStore:
+    return make(0)
+
+
+def content(spec: RootfsSpec) -> dict[str, tuple[int, int]]:
+    return {
+        path.name: (path.stat().st_ino, path.stat().st_mtime_ns)
+        for path in spec.directory.iterdir()
+    }
+
+
+async def test_life_of_a_layer(store: RootfsStore, spec: RootfsSpec) -> None:
+    assert store.probe(spec) is Presence.ABSENT
+    assert store.usage(spec).used_bytes == 0
+    await store.prepare(spec)
+    assert store.probe(spec) is Presence.OURS
+    drive = await store.activate(spec)
+    assert await store.activate(spec) == drive
+    assert (drive.id, drive.read_only) == ("root", False)
+    assert drive.path.parent == spec.directory
+    assert stat.S_IMODE(drive.path.stat().st_mode) == 0o600
+    assert drive.base == (spec.base if drive.format == "qcow2" else None)
+    await store.deactivate(spec)
+    await store.deactivate(spec)
+    assert store.probe(spec) is Presence.OURS
+    await store.remove(spec)
+    await store.remove(spec)
+    assert store.probe(spec) is Presence.ABSENT
+    assert content(spec) == {}
+    assert spec.base.stat().st_size == BASE_BYTES
+
+
+async def test_the_guest_sees_the_base(
+    store: RootfsStore, spec: RootfsSpec, tmp_path: Path
+) -> None:
+    await store.prepare(spec)
+    drive = await store.activate(spec)
+    seen = drive.path
+    if drive.format == "qcow2":
+        seen = tmp_path / "seen.raw"
+        convert = ("qemu-img", "convert", "-O", "raw", str(drive.path), str(seen))
+        run_blocking(Command(convert, package="qemu-utils"))
+    with seen.open("rb") as file:
+        assert file.seek(0, 2) == BASE_BYTES
+        file.seek(MIB)
+        assert file.read(len(DATA)) == DATA
+
+
+async def test_a_layer_takes_no_room_that_it_need_not(store: RootfsStore, spec: RootfsSpec) -> None:
+    before = files.free_bytes(spec.directory)
+    await store.prepare(spec)
+    usage = store.usage(spec)
+    most = 4 * MIB if store.name == "copy" else MIB
+    assert usage.used_bytes <= most
+    assert before - files.free_bytes(spec.directory) <= most + 8 * MIB  # others write, too
+    assert usage.limit_bytes == (BASE_BYTES if store.name == "copy" else spec.overlay_bytes)
+
+
+async def test_writes_are_counted_and_leave_the_base_alone(
+    store: RootfsStore, spec: RootfsSpec
+) -> None:
+    await store.prepare(spec)
+    drive = await store.activate(spec)
+    before = store.usage(spec).used_bytes
+    if drive.format == "qcow2":
+        write = ("qemu-io", "-f", "qcow2", "-c", "write -P 7 8M 2M", str(drive.path))
+        run_blocking(Command(write, package="qemu-utils"))
+    else:
+        with drive.path.open("r+b") as file:
+            file.seek(8 * MIB)
+            file.write(b"\7" * 2 * MIB)
+            os.fsync(file.fileno())
+    assert 2 * MIB <= store.usage(spec).used_bytes - before <= 3 * MIB
+    with spec.base.open("rb") as file:
+        file.seek(8 * MIB)
+        assert file.read(2 * MIB) == bytes(2 * MIB)
+
+
+async def test_a_second_prepare_keeps_what_the_vm_wrote(
+    store: RootfsStore, spec: RootfsSpec
+) -> None:
+    await store.prepare(spec)
+    before = content(spec)
+    await store.prepare(spec)
+    assert content(spec) == before
+
+
+async def test_remains_of_a_crash_are_replaced(store: RootfsStore, spec: RootfsSpec) -> None:
+    await store.prepare(spec)
+    drive = await store.activate(spec)
+    remains = layer_file.temporary_of(drive.path)
+    drive.path.rename(remains)
+    with remains.open("r+b") as file:
+        file.write(b"garbage")
+    assert store.probe(spec) is Presence.ABSENT
+    await store.prepare(spec)
+    assert not remains.exists()
+    await store.activate(spec)
+    remains.touch()
+    await store.remove(spec)
+    assert content(spec) == {}
+
+
+async def test_short_space_is_told_with_numbers(make: Make, spec: RootfsSpec) -> None:
+    with pytest.raises(HostNotReady, match="not enough disk space") as caught:
+        await make(1 << 60).prepare(spec)
+    assert f"{(1 << 60) // MIB}" in caught.value.cause or "MiB are needed" in caught.value.cause
+    assert "MiB are free" in caught.value.cause
+    assert content(spec) == {}
+
+
+async def test_a_lost_layer_is_told(store: RootfsStore, spec: RootfsSpec) -> None:
+    await store.prepare(spec)
+    drive = await store.activate(spec)
+    drive.path.unlink()
+    with pytest.raises(CorruptState, match="0123456789ab is gone"):
+        await store.activate(spec)
+
+
+async def test_a_missing_base_leaves_nothing(store: RootfsStore, spec: RootfsSpec) -> None:
+    spec.base.unlink()
+    with pytest.raises(BangerError):
+        await store.prepare(spec)
+    assert content(spec) == {}
+
+
+async def test_something_foreign_is_not_ours(store: RootfsStore, spec: RootfsSpec) -> None:
+    await store.prepare(spec)
+    path = (await store.activate(spec)).path
+    path.unlink()
+    path.symlink_to(spec.base)
+    assert store.probe(spec) is Presence.FOREIGN
+    with pytest.raises(CorruptState):
+        await store.activate(spec)
+
+
+async def test_a_cancelled_prepare_leaves_nothing(store: RootfsStore, spec: RootfsSpec) -> None:
+    with spec.directory.parent.joinpath("rootfs.ext4").open("rb"):
+        task = asyncio.create_task(store.prepare(spec))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+    if task.cancelled():
+        assert content(spec) == {}
+    else:
+        assert store.probe(spec) is Presence.OURS
