@@ -5,5 +5,5 @@ from __future__ import annotations
 pytest_plugins = [
     "tests.plugins.ladder",
     "tests.plugins.guards",
-    "tests.plugins.homes",
+    "tests.plugins.fixtures",
 ]

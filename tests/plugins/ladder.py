@@ -45,7 +45,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    lacking = requirements.missing(item.stash[NEEDS])
+    wanted = item.stash[NEEDS]
+    lacking = requirements.missing(wanted)
     if lacking:
         pytest.skip(lacking)
 
@@ -56,7 +57,8 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if report.when == "call" and report.passed:
-        PASSED.update(item.stash[NEEDS])
+        shown = item.stash[NEEDS]
+        PASSED.update(shown)
     return report
 
 

@@ -1,0 +1,115 @@
+"""The default image that all tests share: built once by the real daemon and kept in a cache."""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import banger
+from banger.paths import Paths
+from tests.plugins.guards import GIVEN_ENVIRONMENT
+from tests.plugins.home import Home
+
+PACKAGE = Path(banger.__file__).parent
+#: What decides the content of an image: the builder and all that goes into rootfs and initrd.
+SOURCES = ("drivers/image", "guest_files")
+NAME = "debian"
+#: Seconds for a build without any cached package on two busy cores.
+TIMEOUT = 1200.0
+
+
+def cache() -> Path:
+    """Where built images and downloaded packages stay between test runs."""
+    home = Path(GIVEN_ENVIRONMENT.get("HOME", "/"))
+    return Path(GIVEN_ENVIRONMENT.get("XDG_CACHE_HOME") or home / ".cache") / "banger-tests"
+
+
+def key() -> str:
+    """A digest of everything that decides what a build gives, but for the archive's state."""
+    digest = hashlib.sha256()
+    for folder in SOURCES:
+        for path in sorted((PACKAGE / folder).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                digest.update(str(path.relative_to(PACKAGE)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltImage:
+    """A finished image folder inside the state folder of the home that built it."""
+
+    folder: Path
+
+    def give_to(self, paths: Paths) -> None:
+        """Put the image into another, unused home: its row in the database and its files."""
+        state = self.folder.parents[1]
+        target = paths.image(self.folder.name)
+        target.mkdir(parents=True, mode=0o700)
+        paths.images.chmod(0o700)
+        for source in self.folder.iterdir():
+            _link_or_copy(source, target / source.name)
+        original = sqlite3.connect(f"file:{state / 'banger.db'}?mode=ro", uri=True)
+        copy = sqlite3.connect(paths.database)
+        try:
+            original.backup(copy)
+        finally:
+            original.close()
+            copy.close()
+        paths.database.chmod(0o600)
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    """The origin is read-only to every VM, so a hard link is as good as a copy, and free."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@functools.cache
+def ensure_built() -> BuiltImage:
+    """The image of the present source, built now unless an earlier run has done it."""
+    top = cache()
+    with _alone(top):
+        wanted = top / f"image-{key()}"
+        record = wanted / "built.json"
+        if not record.exists():
+            for old in top.glob("image-*"):
+                shutil.rmtree(old, ignore_errors=True)
+            _build(wanted)
+        return BuiltImage(wanted / "state/banger/images" / json.loads(record.read_text())["id"])
+
+
+def _build(wanted: Path) -> None:
+    """Build in a home whose runtime folder is short and whose package cache is shared."""
+    home = Home(Path(tempfile.mkdtemp(prefix="bgr-")))
+    home.environment["XDG_STATE_HOME"] = str(wanted / "state")
+    home.environment["XDG_CACHE_HOME"] = str(cache() / "packages")
+    home.paths = Paths.from_environment(home.environment, os.geteuid())
+    wanted.joinpath("state").mkdir(parents=True, mode=0o700)
+    try:
+        home.ok("image", "build", NAME, timeout=TIMEOUT)
+        image = home.json("image", "show", NAME)
+        home.ok("daemon", "stop")
+        found = image[0] if isinstance(image, list) else image
+        (wanted / "built.json").write_text(json.dumps({"id": found["id"]}))
+    finally:
+        home.clear()
