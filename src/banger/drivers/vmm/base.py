@@ -10,6 +10,10 @@ from banger.model.lifecycle import ExitReason
 from banger.model.storage import Drive
 from banger.model.vm import Machine
 
+#: The name of the virtio-serial port behind ``agent_socket``, as the guest sees it in
+#: /sys/class/virtio-ports/*/name.
+AGENT_PORT = "banger.0"
+
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
@@ -88,7 +92,11 @@ class VMM(Protocol):
     async def launch(self, spec: BootSpec) -> Machine:
         """Start the VMM and let the guest run.
 
-        Raises ``VMMFailed`` with the VMM's own output; then no process is left.
+        A guest that ended by itself in the meantime was launched: ``wait`` then returns at
+        once. Raises ``VMMFailed`` with the VMM's own output, ``InvalidInput`` for a file
+        that is no kernel, ``Conflict`` if the VM's sockets or drives are in use,
+        ``HostNotReady`` or ``PermissionRefused`` for what cannot be opened. After an error
+        no process and no socket is left.
         """
         ...
 
@@ -106,6 +114,13 @@ class VMM(Protocol):
 
     def exit_of(self, spec_events: Path, console_log: Path, log: Path) -> VMMExit:
         """Read from the files of the last boot why it ended. Never raises for odd content."""
+        ...
+
+    def bound_logs(self, *logs: Path) -> None:
+        """Cut logs that grew too long; to be called about once a minute for a running VM.
+
+        The VMM may write on meanwhile. Absent logs and failures are passed over.
+        """
         ...
 
     async def kill(self, machine: Machine, process_name: str) -> None:

@@ -1,0 +1,85 @@
+"""The identity and life of a VMM process: found by its mark, told apart for sure, ended."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+from pathlib import Path
+
+from banger.errors import PermissionRefused
+from banger.host import process
+from banger.model.vm import Machine
+
+
+def unprivileged_user() -> tuple[int, int] | None:
+    """The ``(uid, gid)`` that VMMs run as: nobody if we are root, else ``None`` (ourselves)."""
+    if os.geteuid() != 0:
+        return None
+    entry = pwd.getpwnam("nobody")
+    return entry.pw_uid, entry.pw_gid
+
+
+def trusted_uids() -> frozenset[int]:
+    """The real uids under which a VMM of ours can run; anybody can copy a mark."""
+    user = unprivileged_user()
+    return frozenset({os.geteuid()} if user is None else {os.geteuid(), user[0]})
+
+
+def identify(pid: int, accelerator: str, version: str) -> Machine | None:
+    """What tells the live process ``pid`` from every other one; None if it is gone."""
+    ticks, executable = process.start_ticks(pid), process.executable_of(pid)
+    if ticks is None or not executable:
+        return None
+    return Machine(
+        pid=pid,
+        start_ticks=ticks,
+        executable=executable,
+        boot_id=process.boot_id(),
+        accelerator=accelerator,
+        version=version,
+    )
+
+
+def is_same(machine: Machine, mark: str) -> bool:
+    """Whether the process lives: boot, pid, start time, executable and mark all agree."""
+    return (
+        machine.boot_id == process.boot_id()
+        and process.start_ticks(machine.pid) == machine.start_ticks
+        and process.executable_of(machine.pid) == machine.executable
+        and process.carries_mark(process.argv_of(machine.pid), mark)
+    )
+
+
+def find_marked(mark: str, executable: Path) -> int | None:
+    """The pid of the process of ours that runs ``executable`` and carries ``mark``."""
+    program = executable.resolve()
+    for uid in trusted_uids():
+        for pid in process.find_by_argument(mark, uid):
+            # After an upgrade the running file is gone, but its path is still the same.
+            if Path(process.executable_of(pid)) == program:
+                return pid
+    return None
+
+
+async def wait_gone(machine: Machine) -> None:
+    """Return when the process is gone; a dead child of ours is reaped."""
+    if machine.boot_id != process.boot_id():
+        return
+    await process.wait_gone(machine.pid, machine.start_ticks)
+
+
+async def end(machine: Machine, mark: str) -> None:
+    """Kill the process if it is the one meant, and return when it is gone."""
+    if not is_same(machine, mark):
+        process.reap(machine.pid)
+        return
+    try:
+        process.kill_exact(machine.pid, machine.start_ticks, signal.SIGKILL)
+    except PermissionError as error:
+        raise PermissionRefused(
+            f"the VMM process {machine.pid} could not be ended",
+            cause="it belongs to another user",
+            resolution=f"sudo kill -9 {machine.pid}",
+        ) from error
+    await wait_gone(machine)
