@@ -30,7 +30,7 @@ if ! "$python" -c '' 2>/dev/null || [ "$(cat .venv/place 2>/dev/null)" != "$PWD"
 fi
 
 pip() {
-    "$python" -m pip --disable-pip-version-check --quiet install "$@"
+    "$python" -m pip --disable-pip-version-check --quiet --quiet install "$@"
 }
 pip --require-hashes --requirement requirements/build.txt --requirement "requirements/$list.txt"
 pip --no-deps --no-build-isolation --editable .

@@ -1,0 +1,112 @@
+#!/bin/sh
+# Follows the README inside a fresh minimal Debian: `make up` and `make test` on a clone of what
+# is committed, with the distribution's own Python and nothing else, so that a forgotten step of
+# installation shows here first. Needs root and mmdebstrap. TARGETS="up" runs only that one.
+set -eu
+cd "$(dirname "$0")/.."
+checkout=$PWD
+suite=${SUITE:-bookworm}
+targets=${TARGETS:-up test}
+
+if [ "$(id -u)" -ne 0 ]; then
+    exec sudo --preserve-env "$checkout/packaging/bare.sh"
+fi
+if [ "${1:-}" != inside ]; then
+    packaging/host.sh packaging/host-packages.txt
+    room=$(mktemp -d /var/tmp/banger-bare.XXXXXX)
+    # shellcheck disable=SC2317 # called by the trap
+    clean() {
+        # The namespace of the processes is gone by now, and its mounts went with it. An
+        # interface may be left in the host's network: one of a VM that has its folder here.
+        find "$room" -xdev -type d -path '*/banger/vms/*' -prune -printf '%f\n' |
+            while read -r id; do
+                [ ! -e "/sys/class/net/bgr$id" ] || ip link delete "bgr$id"
+            done
+        rm -rf --one-file-system "$room"
+    }
+    trap clean EXIT
+    trap 'exit 130' INT TERM
+    # Own mounts and processes: whatever is started ends with this command. The network is the
+    # host's, for there is no other way to the package archive without setting one up.
+    unshare --mount --pid --ipc --uts --fork --kill-child "$0" inside "$room"
+    exit $?
+fi
+
+room=$2
+root=$room/root
+mount --make-rprivate /
+mkdir "$root"
+
+step() {
+    printf '\n== bare: %s\n' "$*"
+}
+
+step "a minimal Debian $suite"
+# The archive and the way to it are this host's: its sources, and what apt knows of proxies.
+apt-config dump | grep '^Acquire::' | grep -v 'APT::' >"$room/apt.conf" || true
+sources=$(find /etc/apt/sources.list /etc/apt/sources.list.d -type f \
+    \( -name '*.list' -o -name '*.sources' \) 2>/dev/null || true)
+# shellcheck disable=SC2086 # a list of files
+mmdebstrap --quiet --mode=root --variant=minbase --include=python3,make,git,ca-certificates \
+    --aptopt="$room/apt.conf" --dpkgopt=force-unsafe-io "$suite" "$root" $sources
+
+for file in /etc/resolv.conf /etc/hosts /etc/ssl/certs/ca-certificates.crt; do
+    [ ! -f "$file" ] || install -D --mode=644 "$(readlink -f "$file")" "$root$file"
+done
+
+mount --bind "$root" "$root"
+mount -t tmpfs -o mode=755 tmpfs "$root/dev"
+mkdir "$root/dev/pts" "$root/dev/shm" "$root/dev/net"
+mount -t devpts -o newinstance,ptmxmode=666,mode=620 devpts "$root/dev/pts"
+mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
+ln -s pts/ptmx "$root/dev/ptmx"
+ln -s /proc/self/fd "$root/dev/fd"
+for node in null zero full random urandom tty net/tun kvm; do
+    if [ -e "/dev/$node" ]; then
+        : >"$root/dev/$node"
+        mount --bind "/dev/$node" "$root/dev/$node"
+    fi
+done
+mount -t proc proc "$root/proc"
+mount -t sysfs sysfs "$root/sys"
+mount -t tmpfs -o mode=755 tmpfs "$root/run"
+
+git clone --quiet "file://$checkout" "$root/root/banger"
+
+# What pip must know to reach the package index from here; the rest of the environment stays out.
+index=${PIP_INDEX_URL:-$(python3 -m pip config get global.index-url 2>/dev/null || true)}
+inside() {
+    env --ignore-environment HOME=/root TERM=dumb LANG=C.UTF-8 \
+        PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+        ${CI:+CI="$CI"} ${BANGER_EXPECT:+BANGER_EXPECT="$BANGER_EXPECT"} \
+        ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} \
+        ${no_proxy:+no_proxy="$no_proxy"} ${index:+PIP_INDEX_URL="$index"} \
+        PIP_CERT=/etc/ssl/certs/ca-certificates.crt PIP_DEFAULT_TIMEOUT=180 \
+        chroot "$root" sh -c 'cd /root/banger && exec "$@"' sh "$@" </dev/null
+}
+
+report=
+timed() {
+    started=$(date +%s)
+    status=0
+    inside "$@" || status=$?
+    report="$report
+  $(printf '%4d' $(($(date +%s) - started))) s, status $status: $*"
+    [ "$status" -eq 0 ] || failed=yes
+}
+
+failed=
+for target in $targets; do
+    step "make $target"
+    timed make "$target"
+    if [ "$target" = up ]; then
+        step "make up, repeated"
+        timed make up
+        timed banger exec hello -- true
+        # Everything that this test made on the network of the host goes with its VMs.
+        timed banger rm -f hello
+        timed banger daemon stop
+    fi
+done
+step "result$report"
+[ -z "$failed" ]
