@@ -105,6 +105,12 @@ class Conflict(BangerError):
     exit_status = 5
 
 
+class NoAgent(Conflict):
+    """The guest has no agent that answers; SSH may still work."""
+
+    code = "no_agent"
+
+
 class PermissionRefused(BangerError):
     """The user may not do this, or the root side is missing."""
 

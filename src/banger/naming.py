@@ -63,3 +63,8 @@ def mac_address(vm_id: str) -> str:
 def dns_name(name: str) -> str:
     """The name under which a VM will resolve."""
     return f"{name}.vm"
+
+
+def host_key_alias(vm_id: str) -> str:
+    """The name under which a VM's SSH host key stands in our known_hosts."""
+    return f"banger-{vm_id}"

@@ -122,6 +122,19 @@ class Guest(Protocol):
         """A client for the agent behind the socket; connects when first used."""
         ...
 
+    def ssh_command(
+        self,
+        *,
+        host: str,
+        port: int,
+        user: str,
+        key: Path,
+        known_hosts: Path,
+        host_key_alias: str,
+    ) -> tuple[str, ...]:
+        """The OpenSSH client's argv up to and including ``user@host``; strict checking."""
+        ...
+
     async def ssh_banner(self, host: str, port: int, *, timeout: float) -> bool:
         """Whether an SSH server greets there within ``timeout`` seconds."""
         ...

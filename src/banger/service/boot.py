@@ -1,0 +1,284 @@
+"""The plan that starts a VM: room, drives, interface, identity, launch, readiness."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import ClassVar
+
+from banger.drivers.guest.base import Identity
+from banger.drivers.vmm.base import VMM, BootSpec, NetworkDevice
+from banger.errors import BangerError, DeadlineExceeded, VMMFailed
+from banger.host import files
+from banger.model.lifecycle import ExitReason, VMState
+from banger.model.operation import Presence
+from banger.model.vm import VM, Machine
+from banger.naming import process_name
+from banger.service import room
+from banger.service.boot_files import initrd_of, kernel_of
+from banger.service.console_tail import console_tail
+from banger.service.create import VMStep, pin_host_keys, rootfs_spec
+from banger.service.steps import Direction, Report, Step
+from banger.service.target_plan import VMPlan
+
+#: Pause between two looks whether the guest answers, in seconds.
+_READY_PAUSE = 0.02
+_CHECK_TIMEOUT = 2.0
+
+
+def vmm_of(step: VMStep) -> VMM:
+    return step.context.drivers.vmms[step.plan.vm.spec.vmm]
+
+
+def mark_of(step: VMStep) -> str:
+    return process_name(step.context.uid, step.vm_id)
+
+
+class CheckRoom(VMStep):
+    """Refuses before anything is touched when memory or disk space is short."""
+
+    name = "room"
+    title = "check memory and disk space"
+
+    async def apply(self, report: Report) -> dict[str, object]:
+        vm = self.plan.vm
+        room.check_memory(vm.name, vm.spec.memory_mib)
+        room.check_disk(self.context.paths.state, self.context.settings.min_free_bytes)
+        return {}
+
+
+class ActivateRootDrive(VMStep):
+    """The root drive, ready for the VMM."""
+
+    name = "rootfs"
+    title = "activate the root drive"
+
+    async def apply(self, report: Report) -> dict[str, object]:
+        vm = self.plan.vm
+        drive = await self.context.drivers.stores[vm.spec.storage].activate(
+            rootfs_spec(self.context, vm)
+        )
+        return {"path": str(drive.path)}
+
+    async def undo(self) -> None:
+        vm = self.plan.vm
+        await self.context.drivers.stores[vm.spec.storage].deactivate(rootfs_spec(self.context, vm))
+
+
+class AttachInterface(VMStep):
+    """The host side of the VM's interface."""
+
+    name = "interface"
+    title = "attach the network interface"
+
+    def probe(self) -> Presence:
+        vm = self.plan.vm
+        return self.context.drivers.networks[vm.lease.kind].probe(vm.lease, vm.id)
+
+    async def apply(self, report: Report) -> dict[str, object]:
+        vm = self.plan.vm
+        await self.context.drivers.networks[vm.lease.kind].attach(vm.lease, vm.id)
+        return {"tap": vm.lease.tap, "ssh_port": vm.lease.ssh_port}
+
+    async def undo(self) -> None:
+        vm = self.plan.vm
+        await self.context.drivers.networks[vm.lease.kind].detach(vm.lease, vm.id)
+
+
+class WriteIdentity(VMStep):
+    """The initrd with the guest's identity behind it."""
+
+    name = "identity"
+    title = "write the guest's identity"
+
+    async def apply(self, report: Report) -> dict[str, object]:
+        vm, paths, guest = self.plan.vm, self.context.paths, self.context.drivers.guest
+        base = initrd_of(paths, vm.spec)
+        if base is not None:
+            guest.write_initrd(self._identity(vm), base, paths.vm_initrd(vm.id))
+        pin_host_keys(self.context)
+        return {}
+
+    def _identity(self, vm: VM) -> Identity:
+        paths, guest = self.context.paths, self.context.drivers.guest
+        private = paths.host_key(vm.id)
+        public = guest.new_host_key(private)
+        return Identity(
+            hostname=vm.name,
+            # Derived from the id: the same guest on every boot, another one for every VM.
+            machine_id=f"{vm.id}{vm.id[::-1]}{vm.id[:8]}",
+            authorized_key=guest.user_key(paths.ssh_key),
+            host_key=private.read_text(encoding="ascii"),
+            host_public_key=public,
+            lease=vm.lease,
+            profile=vm.spec.profile,
+            work_disk=vm.spec.work_disk_bytes > 0,
+        )
+
+
+class Launch(VMStep):
+    """The VMM process. Once it is journalled done, recovery adopts it."""
+
+    name = "launch"
+    title = "launch the VMM"
+
+    async def apply(self, report: Report) -> dict[str, object]:
+        vmm = vmm_of(self)
+        machine = vmm.find(mark_of(self))
+        if machine is None:
+            files.make_private_folder(self.context.paths.vm_runtime(self.vm_id))
+            machine = await vmm.launch(await self._boot_spec())
+        return {
+            "pid": machine.pid,
+            "start_ticks": machine.start_ticks,
+            "executable": machine.executable,
+            "boot_id": machine.boot_id,
+            "accelerator": machine.accelerator,
+            "version": machine.version,
+        }
+
+    def commit(self, observed: dict[str, object]) -> None:
+        machine = Machine(**observed)  # type: ignore[arg-type]  # written by apply above
+        self.plan.save(machine=machine, started_at=time.time(), last_exit=None, problem={})
+
+    async def undo(self) -> None:
+        await self.context.drop_agent(self.vm_id)
+        vmm = vmm_of(self)
+        machine = vmm.find(mark_of(self))
+        if machine is not None:
+            await vmm.kill(machine, mark_of(self))
+        files.remove_tree(self.context.paths.vm_runtime(self.vm_id))
+
+    async def _boot_spec(self) -> BootSpec:
+        vm, context = self.plan.vm, self.context
+        paths, spec = context.paths, vm.spec
+        drives = [await context.drivers.stores[spec.storage].activate(rootfs_spec(context, vm))]
+        if spec.work_disk_bytes:
+            drives.append(context.drivers.work_disk.drive(paths.vm(vm.id)))
+        return BootSpec(
+            vm_id=vm.id,
+            process_name=mark_of(self),
+            vcpus=spec.vcpus,
+            memory_mib=spec.memory_mib,
+            kernel=kernel_of(paths, spec),
+            initrd=paths.vm_initrd(vm.id) if initrd_of(paths, spec) else None,
+            arguments=context.drivers.guest.kernel_arguments(spec.profile),
+            drives=tuple(drives),
+            network=NetworkDevice(
+                mac=vm.lease.mac,
+                tap=vm.lease.tap,
+                ssh_port=0 if vm.lease.tap else vm.lease.ssh_port,
+            ),
+            console_log=paths.console_log(vm.id),
+            console_socket=paths.console_socket(vm.id),
+            monitor_socket=paths.monitor_socket(vm.id),
+            agent_socket=paths.agent_socket(vm.id),
+            events=paths.vmm_events(vm.id),
+            log=paths.vmm_log(vm.id),
+            run_as=context.drivers.run_as,
+        )
+
+
+class AwaitGuest(VMStep):
+    """Waits until the guest answers: its SSH server greets, or its agent where SSH is absent."""
+
+    name = "ready"
+    title = "wait until the guest answers"
+    keeps_on_deadline = True
+
+    async def apply(self, report: Report) -> dict[str, object]:
+        arguments = self.plan.operation.arguments
+        if not arguments.get("wait", True):
+            return {}
+        timeout = float(str(arguments.get("timeout", self.context.settings.start_timeout)))
+        vm = self.plan.vm
+        started = asyncio.get_running_loop().time()
+        gone = asyncio.create_task(vmm_of(self).wait(_machine(vm)))
+        answers = asyncio.create_task(self._answers(vm))
+        try:
+            await asyncio.wait(
+                {gone, answers}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
+            )
+            if answers.done():
+                answers.result()
+                seconds = asyncio.get_running_loop().time() - started
+                return {"seconds": round(seconds, 3)}
+            if gone.done():
+                raise self._ended_early(vm)
+            raise DeadlineExceeded(
+                f"{vm.name} runs, but did not answer within {timeout:g} s",
+                cause="neither its SSH server nor its agent greets",
+                resolution=f"banger logs {vm.name}",
+                details=console_tail(self.context.paths.console_log(vm.id)),
+            )
+        finally:
+            for task in (gone, answers):
+                task.cancel()
+            await asyncio.gather(gone, answers, return_exceptions=True)
+
+    async def _answers(self, vm: VM) -> None:
+        guest = self.context.drivers.guest
+        while not await guest.ssh_banner(
+            vm.lease.ssh_host, vm.lease.ssh_port, timeout=_CHECK_TIMEOUT
+        ):
+            await asyncio.sleep(_READY_PAUSE)
+
+    def _ended_early(self, vm: VM) -> VMMFailed:
+        paths = self.context.paths
+        ended = vmm_of(self).exit_of(
+            paths.vmm_events(vm.id), paths.console_log(vm.id), paths.vmm_log(vm.id)
+        )
+        return VMMFailed(
+            f"{vm.name} ended while it booted",
+            cause=f"{ended.reason.value}: {ended.detail.strip().splitlines()[-1]}"
+            if ended.detail.strip()
+            else ended.reason.value,
+            resolution=f"banger logs {vm.name}",
+            details=console_tail(paths.console_log(vm.id)),
+        )
+
+
+def _machine(vm: VM) -> Machine:
+    if vm.machine is None:
+        raise BangerError(f"{vm.name} has no VMM")
+    return vm.machine
+
+
+BOOT_STEPS: tuple[type[VMStep], ...] = (
+    CheckRoom,
+    ActivateRootDrive,
+    AttachInterface,
+    WriteIdentity,
+    Launch,
+    AwaitGuest,
+)
+
+
+class StartPlan(VMPlan):
+    """Backward until the guest runs; adopted after."""
+
+    kind: ClassVar[str] = "vm.start"
+    direction: ClassVar[Direction] = Direction.BACKWARD
+    step_types: ClassVar[tuple[type[Step], ...]] = BOOT_STEPS
+
+    def steps(self) -> Sequence[Step]:
+        return [step(self) for step in BOOT_STEPS]
+
+    def must_go_on(self) -> bool:
+        vmm = self.context.drivers.vmms[self.vm.spec.vmm]
+        return vmm.find(process_name(self.context.uid, self.vm.id)) is not None
+
+    def succeeded(self) -> dict[str, object]:
+        vm = self.save(state=VMState.RUNNING, problem={})
+        return {"id": vm.id, "name": vm.name, **self.observed.get("ready", {})}
+
+    def failed(self, error: dict[str, str], *, undone: bool) -> None:
+        if not undone:
+            self.save(state=VMState.RUNNING, problem=error)
+        elif error["code"] == "cancelled":
+            self.save_stopped(ExitReason.STOPPED, error["brief"])
+        else:
+            self.save_stopped(
+                ExitReason.START_FAILED, error["brief"], state=VMState.FAILED, problem=error
+            )

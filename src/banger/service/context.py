@@ -1,0 +1,76 @@
+"""What every use case works with: rows, drivers, paths and the event bus, wired once."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from banger.drivers.guest.base import Guest, GuestAgent
+from banger.drivers.image.base import ImageBuilder
+from banger.drivers.network.base import Network
+from banger.drivers.storage.base import RootfsStore, WorkDisk
+from banger.drivers.vmm.base import VMM
+from banger.paths import Paths
+from banger.service.events import EventBus
+from banger.service.failpoints import Failpoints
+from banger.settings import Settings
+from banger.store.database import Database
+from banger.store.images import Images
+from banger.store.operations import Operations
+from banger.store.resources import Resources
+from banger.store.vms import VMs
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The drivers that ``auto`` means on this host."""
+
+    vmm: str
+    storage: str
+    network: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drivers:
+    """Every driver by name, and how ``auto`` is resolved (it may have to probe the host)."""
+
+    vmms: Mapping[str, VMM]
+    stores: Mapping[str, RootfsStore]
+    networks: Mapping[str, Network]
+    work_disk: WorkDisk
+    builder: ImageBuilder
+    guest: Guest
+    choose: Callable[[], Awaitable[Choice]]
+    #: The user and group VMMs drop to, when the daemon is root.
+    run_as: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The daemon's one set of collaborators."""
+
+    uid: int
+    boot_id: str
+    paths: Paths
+    settings: Settings
+    drivers: Drivers
+    database: Database
+    vms: VMs
+    images: Images
+    operations: Operations
+    resources: Resources
+    events: EventBus
+    failpoints: Failpoints
+    agents: dict[str, GuestAgent] = field(default_factory=dict)
+
+    def agent(self, vm_id: str) -> GuestAgent:
+        """The (one) agent connection of a VM."""
+        if vm_id not in self.agents:
+            self.agents[vm_id] = self.drivers.guest.connect(self.paths.agent_socket(vm_id))
+        return self.agents[vm_id]
+
+    async def drop_agent(self, vm_id: str) -> None:
+        """Close the agent connection of a VM that is gone."""
+        agent = self.agents.pop(vm_id, None)
+        if agent is not None:
+            await agent.close()

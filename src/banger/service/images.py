@@ -1,0 +1,174 @@
+"""Builds, lists, describes and deletes images; knows who uses which."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from banger.errors import AlreadyExists, Conflict, InvalidInput, NotFound
+from banger.model.image import Image, ImageSpec, ImageState
+from banger.model.operation import Operation
+from banger.model.vm import GIB, MAX_DISK_BYTES
+from banger.naming import check_name, new_id
+from banger.service import package_list, references
+from banger.service.context import Context
+from banger.service.operations import OperationService, Target
+from banger.service.requests import BuildRequest
+from banger.store.resources import Taken
+
+MIN_IMAGE_BYTES = 1 * GIB
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """An image with what is observed of it. ``drift``: the package list changed since."""
+
+    image: Image
+    drift: bool
+    used_by: tuple[str, ...]
+    directory: str
+
+
+class ImageService:
+    """Use cases on images."""
+
+    def __init__(self, context: Context, operations: OperationService) -> None:
+        self._context = context
+        self._operations = operations
+
+    def list(self) -> Sequence[Image]:
+        return self._context.images.all()
+
+    def get(self, reference: str) -> Image:
+        """By name, id or unique id prefix. Raises ``NotFound`` or ``InvalidInput``."""
+        images = self._context.images
+        return references.find(
+            "image",
+            reference,
+            by_name=images.by_name,
+            by_id_prefix=images.by_id_prefix,
+            names=lambda: [image.name for image in images.all()],
+        )
+
+    def ready(self, reference: str) -> Image:
+        """The image if a VM can be made from it. Raises ``NotFound`` or ``Conflict``."""
+        try:
+            image = self.get(reference)
+        except NotFound as error:
+            raise NotFound(
+                error.brief, cause=error.cause, resolution=f"banger image build {reference:.64}"
+            ) from None
+        if image.state is not ImageState.READY:
+            raise Conflict(
+                f"the image {image.name} cannot be used",
+                cause=f"it is {image.state.value}",
+                resolution="banger operation list",
+            )
+        return image
+
+    def describe(self, image: Image) -> ImageFacts:
+        users = tuple(vm.name for vm in self._context.vms.by_image(image.id))
+        text = package_list.read(self._context.paths)
+        drift = bool(image.packages_sha256) and image.packages_sha256 != sha256(text)
+        return ImageFacts(image, drift, users, str(self._context.paths.image(image.id)))
+
+    async def build(self, request: BuildRequest, idempotency_key: str = "") -> Operation:
+        """Admit ``image.build``. An existing image is refused without ``rebuild``."""
+        check_name(request.name, "image")
+        if not MIN_IMAGE_BYTES <= request.size_bytes <= MAX_DISK_BYTES:
+            raise InvalidInput(
+                f"the image size {request.size_bytes} bytes is out of range",
+                cause=f"it must lie between {MIN_IMAGE_BYTES} and {MAX_DISK_BYTES}",
+                resolution="banger image build --size 8G",
+            )
+        text = request.packages
+        if text is None:
+            text = package_list.read(self._context.paths)
+        packages = package_list.parse(text)
+        known = self._context.images.by_name(request.name)
+        if known is not None and not request.rebuild:
+            self._refuse_existing(known, sha256(text))
+        spec = ImageSpec(
+            name=request.name,
+            suite=request.suite,
+            packages=packages,
+            packages_sha256=sha256(text),
+            size_bytes=request.size_bytes,
+        )
+        image = Image(
+            id=new_id(),
+            name="",
+            state=ImageState.BUILDING,
+            suite=request.suite,
+            packages_sha256=spec.packages_sha256,
+            size_bytes=spec.size_bytes,
+            allocated_bytes=0,
+            rootfs_sha256="",
+            kernel_version="",
+            created_at=time.time(),
+        )
+        return self._admit_build(image, spec, idempotency_key)
+
+    async def delete(self, reference: str) -> Operation:
+        """Admit ``image.delete``. Raises ``Conflict`` naming the VMs that use it."""
+        image = self.get(reference)
+        users = [vm.name for vm in self._context.vms.by_image(image.id)]
+        if users:
+            raise Conflict(
+                f"cannot delete the image {image.name}",
+                cause=f"it is used by {', '.join(users[:8])}{' …' if users[8:] else ''}",
+                resolution=f"banger rm {' '.join(users[:8])}",
+            )
+
+        def reserve(_operation: Operation) -> None:
+            self._context.images.put(dataclasses.replace(image, state=ImageState.DELETING))
+
+        return self._operations.admit(
+            "image.delete", Target("image", image.id, image.name), {}, reserve=reserve
+        )
+
+    def _admit_build(self, image: Image, spec: ImageSpec, idempotency_key: str) -> Operation:
+        # Until it is ready the row carries a name that nobody can ask for.
+        pending = dataclasses.replace(image, name=f"{spec.name}@{image.id}")
+
+        def reserve(operation: Operation) -> None:
+            try:
+                self._context.resources.reserve(
+                    [("image-build", spec.name)],
+                    owner_id=image.id,
+                    operation_id=operation.id,
+                    boot_id=operation.boot_id,
+                )
+            except Taken as taken:
+                raise Conflict(
+                    f"the image {spec.name} is being built already",
+                    cause=f"by the build of {taken.owner_id}",
+                    resolution="banger operation list",
+                ) from None
+            self._context.images.put(pending)
+
+        return self._operations.admit(
+            "image.build",
+            Target("image", image.id, spec.name),
+            {"name": spec.name, "spec": msgspec.to_builtins(spec)},
+            reserve=reserve,
+            idempotency_key=idempotency_key,
+        )
+
+    def _refuse_existing(self, known: Image, digest: str) -> None:
+        drifted = known.packages_sha256 != digest
+        raise AlreadyExists(
+            f"the image {known.name} exists already",
+            cause="the package list has changed since it was built" if drifted else "it is ready",
+            resolution=f"banger image build {known.name} --rebuild",
+        )
+
+
+def sha256(text: str) -> str:
+    """Digest of a package list's text."""
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,212 @@
+"""Background work with an id: admits operations, runs their plans, waits, cancels, remembers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from banger.errors import Conflict, InvalidInput, NotFound
+from banger.model.operation import Operation, OperationStatus, StepRecord
+from banger.naming import is_id_prefix, new_id
+from banger.service import plans
+from banger.service.context import Context
+from banger.service.engine import Engine
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a running operation last reported."""
+
+    title: str
+    fraction: float | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What an operation works on; ``kind`` is ``vm`` or ``image``."""
+
+    kind: str
+    id: str
+    name: str
+
+
+class OperationService:
+    """One running operation per target at a time; the journal keeps them all."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._engine = Engine(context, self._publish, self._report)
+        self._active: dict[str, Operation] = {}
+        self._tasks: dict[str, asyncio.Task[Operation]] = {}
+        self._progress: dict[str, Progress] = {}
+
+    def list(self, *, active_only: bool = False) -> Sequence[Operation]:
+        """Newest last."""
+        return self._context.operations.all(active_only=active_only)
+
+    def get(self, reference: str) -> Operation:
+        """By id or unique id prefix. Raises ``NotFound``."""
+        found = self._context.operations.get(reference)
+        if found is None and is_id_prefix(reference):
+            matches = self._context.operations.by_id_prefix(reference)
+            found = matches[0] if len(matches) == 1 else None
+        if found is None:
+            raise NotFound(f"no operation {reference}", resolution="banger operation list")
+        return found
+
+    def steps(self, operation_id: str) -> Sequence[StepRecord]:
+        return self._context.operations.steps(operation_id)
+
+    def titles(self, kind: str) -> dict[str, str]:
+        """Step name -> title for a kind of operation."""
+        plan = plans.PLANS.get(kind)
+        return {step.name: step.title for step in plan.step_types} if plan else {}
+
+    def progress(self, operation_id: str) -> Progress | None:
+        return self._progress.get(operation_id)
+
+    def busy_with(self, target_id: str) -> Operation | None:
+        """The operation that runs on a target now."""
+        return self._active.get(target_id)
+
+    def admit(
+        self,
+        kind: str,
+        target: Target,
+        arguments: dict[str, object],
+        *,
+        reserve: Callable[[Operation], None] | None = None,
+        idempotency_key: str = "",
+    ) -> Operation:
+        """Write the intent and start the work.
+
+        ``reserve`` runs in the same transaction and may write rows and take resources; what
+        it raises leaves nothing written. The same ``idempotency_key`` gives the same
+        operation back. Raises ``Conflict`` when the target is busy.
+        """
+        if idempotency_key:
+            known = self._context.operations.by_idempotency_key(idempotency_key)
+            if known is not None:
+                return known
+        busy = self._active.get(target.id)
+        if busy is not None:
+            raise Conflict(
+                f"{target.kind} {target.name} is busy",
+                cause=f"{busy.kind} (operation {busy.id}) is running on it",
+                resolution=f"banger operation wait {busy.id}",
+            )
+        operation = Operation(
+            id=new_id(),
+            kind=kind,
+            target_kind=target.kind,
+            target_id=target.id,
+            target_name=target.name,
+            arguments=arguments,
+            status=OperationStatus.RUNNING,
+            boot_id=self._context.boot_id,
+            created_at=time.time(),
+            idempotency_key=idempotency_key,
+        )
+        with self._context.database.transaction():
+            self._context.operations.insert(operation)
+            if reserve is not None:
+                reserve(operation)
+        self._launch(operation, recovering=False)
+        return operation
+
+    def resume(self, operation: Operation) -> None:
+        """Recover an operation of a dead daemon in the background."""
+        self._launch(operation, recovering=True)
+
+    async def wait(self, operation_id: str, *, timeout: float | None = None) -> Operation:
+        """Return the operation when it has ended, or as it is after ``timeout`` seconds."""
+        task = self._tasks.get(operation_id)
+        if task is not None:
+            await asyncio.wait([task], timeout=timeout)
+        return self.get(operation_id)
+
+    async def cancel(self, reference: str) -> Operation:
+        """Ask an operation to stop; what it made is undone. Raises ``Conflict`` if it can't."""
+        operation = self.get(reference)
+        task = self._tasks.get(operation.id)
+        if operation.status.ended or task is None:
+            raise Conflict(
+                f"operation {operation.id} has ended",
+                cause=f"it is {operation.status.value}",
+                resolution=f"banger operation show {operation.id}",
+            )
+        if not plans.PLANS[operation.kind].cancellable:
+            raise Conflict(
+                f"{operation.kind} of {operation.target_name} cannot be cancelled",
+                cause="it only goes forward",
+                resolution=f"banger operation wait {operation.id}",
+            )
+        task.cancel()
+        return self.get(operation.id)
+
+    async def preempt(self, target_id: str) -> None:
+        """Cancel whatever runs on a target and wait until it has let go."""
+        operation = self._active.get(target_id)
+        if operation is None:
+            return
+        if plans.PLANS[operation.kind].cancellable:
+            self._tasks[operation.id].cancel()
+        await self.wait(operation.id)
+
+    async def idle(self) -> None:
+        """Wait until nothing runs."""
+        while self._tasks:
+            await asyncio.wait(list(self._tasks.values()))
+
+    async def abandon(self) -> None:
+        """The daemon ends: drop everything as it is (recovery will finish it)."""
+        self._engine.abandoned = True
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=2)
+
+    def _launch(self, operation: Operation, *, recovering: bool) -> None:
+        plan_type = plans.PLANS.get(operation.kind)
+        if plan_type is None:
+            raise InvalidInput(f"no operation of kind {operation.kind} is known")
+        self._active[operation.target_id] = operation
+        self._publish(operation)
+        plan = plan_type(self._context, operation)
+        work = self._engine.recover(plan) if recovering else self._engine.run(plan)
+        task = asyncio.create_task(self._follow(operation, work))
+        self._tasks[operation.id] = task
+
+    async def _follow(self, operation: Operation, work: Awaitable[Operation]) -> Operation:
+        try:
+            ended = await work
+        finally:
+            if self._active.get(operation.target_id) == operation:
+                del self._active[operation.target_id]
+            self._tasks.pop(operation.id, None)
+            self._progress.pop(operation.id, None)
+        self._publish(ended)
+        _log.info("%s %s %s: %s", ended.kind, ended.target_name, ended.id, ended.status.value)
+        return ended
+
+    def _report(self, operation_id: str, title: str, fraction: float | None, detail: str) -> None:
+        self._progress[operation_id] = Progress(title, fraction, detail)
+        self._context.events.publish(
+            "log",
+            {
+                "operation_id": operation_id,
+                "title": title,
+                "fraction": fraction,
+                "detail": detail,
+            },
+        )
+
+    def _publish(self, operation: Operation) -> None:
+        self._context.events.publish("operation", operation)

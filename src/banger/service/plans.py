@@ -1,0 +1,37 @@
+"""The registry of operation kinds; failpoints and recovery are enumerated from it."""
+
+from __future__ import annotations
+
+from banger.service.boot import StartPlan
+from banger.service.build import BuildPlan
+from banger.service.create import CreatePlan
+from banger.service.delete import DeletePlan
+from banger.service.halt import ExitPlan, KillPlan, StopPlan
+from banger.service.image_delete import ImageDeletePlan
+from banger.service.pause import PausePlan, ResumePlan
+from banger.service.rename import RenamePlan
+from banger.service.restart import RestartPlan
+from banger.service.steps import failpoint_names
+from banger.service.target_plan import TargetPlan
+
+_ALL: tuple[type[TargetPlan], ...] = (
+    CreatePlan,
+    StartPlan,
+    StopPlan,
+    KillPlan,
+    ExitPlan,
+    RestartPlan,
+    PausePlan,
+    ResumePlan,
+    RenamePlan,
+    DeletePlan,
+    BuildPlan,
+    ImageDeletePlan,
+)
+
+PLANS: dict[str, type[TargetPlan]] = {plan.kind: plan for plan in _ALL}
+
+
+def all_failpoints() -> list[str]:
+    """Every failpoint there is."""
+    return [name for plan in _ALL for name in failpoint_names(plan)]

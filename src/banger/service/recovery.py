@@ -1,0 +1,116 @@
+"""Start-up is recovery: finishes or undoes what was half done, adopts what lives.
+
+Nothing here asks how the last daemon ended: a clean stop and a kill are the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+
+from banger.host import files
+from banger.model.image import ImageState
+from banger.model.lifecycle import ExitReason, VMState
+from banger.model.vm import VM, Exit
+from banger.naming import process_name
+from banger.service import record
+from banger.service.context import Context
+from banger.service.create import pin_host_keys
+from banger.service.operations import OperationService
+from banger.service.supervision import admit_exit
+
+_log = logging.getLogger(__name__)
+
+
+def recover(context: Context, operations: OperationService) -> None:
+    """Bring rows and host together. Long work (undo, release) goes on in the background.
+
+    One broken object never keeps the daemon from starting: it is logged and left for
+    ``doctor``.
+    """
+    rebuild(context)
+    for operation in context.operations.all(active_only=True):
+        try:
+            operations.resume(operation)
+        except Exception:
+            _log.exception("operation %s cannot be recovered", operation.id)
+    for vm in context.vms.all():
+        try:
+            _settle(context, operations, vm)
+        except Exception:
+            _log.exception("%s cannot be recovered", vm.name)
+    for operation_id in context.operations.forget_old():
+        context.paths.operation_log(operation_id).unlink(missing_ok=True)
+    context.database.set_meta("boot_id", context.boot_id)
+    pin_host_keys(context)
+
+
+def _settle(context: Context, operations: OperationService, vm: VM) -> None:
+    if operations.busy_with(vm.id) is not None:
+        return
+    mark = process_name(context.uid, vm.id)
+    vmm = context.drivers.vmms[vm.spec.vmm]
+    if vm.machine is not None and vmm.is_alive(vm.machine, mark):
+        if vm.state not in (VMState.RUNNING, VMState.PAUSED):
+            _write(context, vm, state=VMState.RUNNING)
+        return
+    stray = vmm.find(mark)
+    if stray is not None:
+        # A row from an older backup: what runs is believed, not what is stored.
+        _log.warning("%s runs (pid %d) though its row does not say so", vm.name, stray.pid)
+        _write(context, vm, state=VMState.RUNNING, machine=stray, started_at=time.time())
+    elif vm.machine is not None:
+        admit_exit(context, operations, vm)
+    elif vm.state not in (VMState.STOPPED, VMState.FAILED):
+        ended = Exit(ExitReason.STOPPED, time.time(), "found so at start")
+        _write(context, vm, state=VMState.STOPPED, last_exit=vm.last_exit or ended)
+    else:
+        record.write_vm(context.paths, vm)
+
+
+def _write(context: Context, vm: VM, **changes: object) -> None:
+    changed = dataclasses.replace(vm, generation=vm.generation + 1, **changes)  # type: ignore[arg-type]
+    context.vms.update(changed)
+    context.events.publish("vm", changed)
+    record.write_vm(context.paths, changed)
+
+
+def rebuild(context: Context) -> None:
+    """Take back VMs and images whose rows are lost from their info files."""
+    for path in sorted(context.paths.images.glob("*/image.json")):
+        image = record.read_image(path)
+        if image is None or image.id != path.parent.name:
+            _log.warning("%s is not readable as an image", path)
+        elif image.state is ImageState.READY and context.images.get(image.id) is None:
+            if context.images.by_name(image.name) is not None:
+                image = dataclasses.replace(image, name=f"{image.name}-{image.id[:6]}")
+            context.images.put(image)
+            _log.warning("image %s was rebuilt from %s", image.name, path)
+    for path in sorted(context.paths.vms.glob("*/vm.json")):
+        vm = record.read_vm(path)
+        if vm is None or vm.id != path.parent.name:
+            _log.warning("%s is not readable as a VM", path)
+        elif context.vms.get(vm.id) is None:
+            _take_back(context, vm)
+            _log.warning("VM %s was rebuilt from %s", vm.name, path)
+
+
+def _take_back(context: Context, vm: VM) -> None:
+    if context.vms.by_name(vm.name) is not None:
+        vm = dataclasses.replace(vm, name=f"{vm.name[:57]}-{vm.id[:6]}")
+    with context.database.transaction():
+        context.vms.insert(vm)
+        context.resources.reserve(
+            [("vm-name", vm.name), *vm.lease.reservations()],
+            owner_id=vm.id,
+            operation_id="",
+            boot_id=context.boot_id,
+        )
+
+
+def prepare_folders(context: Context) -> None:
+    """The folders that everything else expects."""
+    paths = context.paths
+    for folder in (paths.state, paths.vms, paths.images, paths.runtime, paths.cache):
+        files.make_private_folder(folder)

@@ -1,0 +1,45 @@
+"""What a user asks for when creating a VM or building an image, before anything is resolved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from banger.model.image import DEFAULT_IMAGE, DEFAULT_SUITE
+from banger.model.vm import (
+    DEFAULT_MEMORY_MIB,
+    DEFAULT_OVERLAY_BYTES,
+    DEFAULT_VCPUS,
+    GIB,
+)
+
+DEFAULT_IMAGE_BYTES = 8 * GIB
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRequest:
+    """Fields of ``POST /v1/vms``. Empty text means: take the default."""
+
+    name: str = ""
+    image: str = ""
+    vcpus: int = DEFAULT_VCPUS
+    memory_mib: int = DEFAULT_MEMORY_MIB
+    overlay_bytes: int = DEFAULT_OVERLAY_BYTES
+    work_disk_bytes: int = 0
+    rootfs: str = ""
+    kernel: str = ""
+    initrd: str = ""
+    vmm: str = "auto"
+    storage: str = "auto"
+    network: str = "auto"
+    profile: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """Fields of ``POST /v1/images``. ``packages`` is the list's text, None for the default."""
+
+    name: str = DEFAULT_IMAGE
+    suite: str = DEFAULT_SUITE
+    packages: str | None = None
+    size_bytes: int = DEFAULT_IMAGE_BYTES
+    rebuild: bool = False

@@ -1,0 +1,97 @@
+"""The two ideas every operation is made of: a step with probe, apply and undo; a plan of steps."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import ClassVar
+
+from banger.model.operation import Operation, Presence
+
+#: Called inside a step with (title, fraction done or None, one line of detail).
+Report = Callable[[str, "float | None", str], None]
+
+
+class Direction(Enum):
+    """Where recovery takes an operation that a dead daemon left unfinished."""
+
+    BACKWARD = "backward"
+    FORWARD = "forward"
+
+
+class Step(ABC):
+    """One journalled unit of work on the host.
+
+    ``name`` is unique in its plan and part of failpoint names. ``apply`` must succeed when
+    its effect is there already; ``undo`` must accept "already gone". Both may be called in
+    another daemon than the one that wrote the intent, so all they need derives from the
+    operation and the target's row.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    #: A deadline missed here leaves the earlier steps done: the guest runs, only slowly.
+    keeps_on_deadline: ClassVar[bool] = False
+
+    def probe(self) -> Presence:
+        """What of this step's effect exists now. ``OURS`` does not mean complete."""
+        return Presence.ABSENT
+
+    @abstractmethod
+    async def apply(self, report: Report) -> dict[str, object]:
+        """Make the effect; returns what was observed (JSON values) for the journal."""
+
+    def commit(self, observed: dict[str, object]) -> None:
+        """Write rows in the same transaction that marks the step done."""
+
+    async def undo(self) -> None:
+        """Remove the effect."""
+
+
+class Plan(ABC):
+    """What one kind of operation does, as data.
+
+    ``step_types`` lists the classes ``steps`` may return, so that the failpoints of a kind
+    are known without running it.
+    """
+
+    kind: ClassVar[str]
+    direction: ClassVar[Direction]
+    step_types: ClassVar[tuple[type[Step], ...]]
+
+    #: Whether a user may cancel it; what only goes forward says no.
+    cancellable: ClassVar[bool] = True
+
+    operation: Operation
+    #: What each step that is done observed, by step name.
+    observed: dict[str, dict[str, object]]
+
+    @abstractmethod
+    def steps(self) -> Sequence[Step]:
+        """The steps in order, the same ones whenever the operation is rebuilt."""
+
+    def must_go_on(self) -> bool:
+        """Asked by recovery: finish forward after all (a start whose guest runs)."""
+        return self.direction is Direction.FORWARD
+
+    @abstractmethod
+    def succeeded(self) -> dict[str, object]:
+        """Final rows, written in the transaction that ends the operation; its result."""
+
+    @abstractmethod
+    def failed(self, error: dict[str, str], *, undone: bool) -> None:
+        """Final rows after a failure. ``undone`` tells whether the steps were undone."""
+
+    async def settle(self) -> None:
+        """After each step and at the end: true up what derives from rows (vm.json)."""
+
+
+def failpoint_names(plan: type[Plan]) -> list[str]:
+    """Every failpoint of a kind of operation, from its registered steps."""
+    names = []
+    for step in plan.step_types:
+        names += [f"{plan.kind}.{step.name}.{place}" for place in ("before", "after")]
+        if plan.direction is Direction.BACKWARD:
+            names += [f"{plan.kind}.{step.name}.undo.{place}" for place in ("before", "after")]
+    return [*names, f"{plan.kind}.end.before", f"{plan.kind}.end.after"]

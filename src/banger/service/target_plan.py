@@ -1,0 +1,81 @@
+"""Plans bound to one VM or image: the row they work on, and how they write it."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Any
+
+from banger.errors import NotFound
+from banger.model.image import Image
+from banger.model.lifecycle import ExitReason, VMState
+from banger.model.operation import Operation
+from banger.model.vm import VM, Exit
+from banger.service import record
+from banger.service.context import Context
+from banger.service.steps import Plan
+
+
+class TargetPlan(Plan):
+    """A plan that can be rebuilt from its journalled operation in any later daemon."""
+
+    def __init__(self, context: Context, operation: Operation) -> None:
+        self.context = context
+        self.operation = operation
+        self.observed = {}
+
+
+class VMPlan(TargetPlan):
+    """A plan on one VM."""
+
+    def __init__(self, context: Context, operation: Operation) -> None:
+        super().__init__(context, operation)
+        self._written = 0
+
+    @property
+    def vm(self) -> VM:
+        """The VM's row as it is now. Raises ``NotFound``."""
+        vm = self.context.vms.get(self.operation.target_id)
+        if vm is None:
+            raise NotFound(f"no VM {self.operation.target_name}", cause="its row is gone")
+        return vm
+
+    def save(self, **changes: Any) -> VM:
+        """Write changed fields of the row and tell listeners."""
+        vm = dataclasses.replace(self.vm, generation=self.vm.generation + 1, **changes)
+        self.context.vms.update(vm)
+        self.context.events.publish("vm", vm)
+        return vm
+
+    def save_stopped(self, reason: ExitReason, detail: str = "", **changes: Any) -> VM:
+        """Record that the VM no longer runs, and why."""
+        return self.save(
+            state=changes.pop("state", VMState.STOPPED),
+            machine=None,
+            last_exit=Exit(reason, time.time(), detail),
+            **changes,
+        )
+
+    async def settle(self) -> None:
+        vm = self.context.vms.get(self.operation.target_id)
+        if vm is not None and vm.generation != self._written:
+            record.write_vm(self.context.paths, vm)
+            self._written = vm.generation
+
+
+class ImagePlan(TargetPlan):
+    """A plan on one image."""
+
+    @property
+    def image(self) -> Image:
+        """The image's row as it is now. Raises ``NotFound``."""
+        image = self.context.images.get(self.operation.target_id)
+        if image is None:
+            raise NotFound(f"no image {self.operation.target_name}", cause="its row is gone")
+        return image
+
+    def save(self, **changes: Any) -> Image:
+        image = dataclasses.replace(self.image, generation=self.image.generation + 1, **changes)
+        self.context.images.put(image)
+        self.context.events.publish("image", image)
+        return image

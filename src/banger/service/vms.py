@@ -1,0 +1,206 @@
+"""Creates, describes, lists, renames and deletes VMs."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from banger.errors import AlreadyExists, Conflict, HostNotReady
+from banger.host import files
+from banger.model.image import Image
+from banger.model.lifecycle import Action, VMState, is_legal
+from banger.model.operation import Operation
+from banger.model.vm import VM, VMSpec
+from banger.naming import check_name, new_id
+from banger.service import proposals, references, resolution, room
+from banger.service.context import Context
+from banger.service.create import rootfs_spec
+from banger.service.images import ImageService
+from banger.service.operations import OperationService, Target
+from banger.service.requests import CreateRequest
+from banger.store.resources import Taken
+from banger.store.vms import name_taken
+
+_LEASES_TRIED = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class VMFacts:
+    """A VM with what is observed of it."""
+
+    vm: VM
+    overlay_used_bytes: int
+    directory: str
+    warnings: tuple[str, ...]
+
+
+class VMService:
+    """Use cases on VMs that do not concern their power."""
+
+    def __init__(
+        self, context: Context, operations: OperationService, images: ImageService
+    ) -> None:
+        self._context = context
+        self._operations = operations
+        self._images = images
+
+    def list(self) -> Sequence[VM]:
+        return self._context.vms.all()
+
+    def get(self, reference: str) -> VM:
+        """By name, id or unique id prefix. Raises ``NotFound`` or ``InvalidInput``."""
+        vms = self._context.vms
+        return references.find(
+            "VM",
+            reference,
+            by_name=vms.by_name,
+            by_id_prefix=vms.by_id_prefix,
+            names=vms.names,
+        )
+
+    def describe(self, vm: VM) -> VMFacts:
+        """Never raises for a broken VM: what cannot be observed is zero or a warning."""
+        context, warnings = self._context, []
+        used = 0
+        store = context.drivers.stores.get(vm.spec.storage)
+        if store is None:
+            warnings.append(f"the storage driver {vm.spec.storage} is not available here")
+        else:
+            with contextlib.suppress(OSError):
+                used = store.usage(rootfs_spec(context, vm)).used_bytes
+        image = context.images.get(vm.spec.image_id) if vm.spec.image_id else None
+        if vm.spec.image_id and image is None:
+            warnings.append(f"its image {vm.spec.image_name} is gone")
+        return VMFacts(vm, used, str(context.paths.vm(vm.id)), tuple(warnings))
+
+    async def create(self, request: CreateRequest, idempotency_key: str = "") -> Operation:
+        """Admit ``vm.create``. Everything is checked before anything is written."""
+        if request.name:
+            check_name(request.name)
+            if self._context.vms.by_name(request.name):
+                raise name_taken(request.name)
+        image = self._image_for(request)
+        choice = await self._context.drivers.choose()
+        spec = resolution.resolve(request, image, choice, self._context.drivers)
+        room.check_memory(request.name or "the VM", spec.memory_mib)
+        files.make_private_folder(self._context.paths.state)
+        room.check_disk(self._context.paths.state, self._context.settings.min_free_bytes)
+        attempts = 1 if request.name else 20
+        for attempt in range(attempts):
+            name = request.name or proposals.propose(self._context.vms.names())
+            try:
+                return self._admit(name, spec, idempotency_key)
+            except AlreadyExists:
+                if attempt == attempts - 1:
+                    raise
+        raise AssertionError("the loop returns or raises")
+
+    async def rename(self, reference: str, name: str) -> Operation:
+        """Admit ``vm.rename`` of a stopped VM."""
+        check_name(name)
+        vm = self.get(reference)
+        self.require(vm, Action.RENAME)
+
+        def reserve(operation: Operation) -> None:
+            self._reserve(vm.id, operation, [("vm-name", name)], name)
+
+        return self._operations.admit("vm.rename", _target(vm), {"name": name}, reserve=reserve)
+
+    async def delete(self, reference: str, *, force: bool) -> Operation:
+        """Admit ``vm.delete``. A running VM is refused without ``force``."""
+        vm = self.get(reference)
+        if force:
+            await self._operations.preempt(vm.id)
+            vm = self.get(vm.id)
+        elif not self._operations.busy_with(vm.id):
+            self.require(vm, Action.DELETE)
+
+        def reserve(_operation: Operation) -> None:
+            self.transition(vm, VMState.DELETING)
+
+        return self._operations.admit("vm.delete", _target(vm), {"force": force}, reserve=reserve)
+
+    def require(self, vm: VM, action: Action) -> None:
+        """Raises ``Conflict`` if ``action`` is not legal in the VM's state."""
+        if is_legal(action, vm.state):
+            return
+        running = vm.state in (VMState.RUNNING, VMState.PAUSED)
+        first = f"banger stop {vm.name}" if running else f"banger start {vm.name}"
+        if action is Action.DELETE and running:
+            first = f"banger stop {vm.name}, or banger rm --force {vm.name}"
+        raise Conflict(
+            f"cannot {action.value} {vm.name}",
+            cause=f"it is {vm.state.value}",
+            resolution=first if vm.state is not VMState.DELETING else f"banger rm {vm.name}",
+        )
+
+    def transition(self, vm: VM, state: VMState) -> None:
+        """Write a transitional state in the transaction that admits the operation."""
+        changed = dataclasses.replace(vm, state=state, generation=vm.generation + 1)
+        self._context.vms.update(changed)
+        self._context.events.publish("vm", changed)
+
+    def _image_for(self, request: CreateRequest) -> Image | None:
+        if request.rootfs and request.kernel and not request.image:
+            return None
+        return self._images.ready(request.image or self._context.settings.image)
+
+    def _admit(self, name: str, spec: VMSpec, idempotency_key: str) -> Operation:
+        vm_id = new_id()
+        network = self._context.drivers.networks[spec.network]
+        for number, lease in enumerate(network.candidates(vm_id)):
+            if number >= _LEASES_TRIED:
+                break
+            vm = VM(
+                id=vm_id,
+                name=name,
+                spec=spec,
+                state=VMState.CREATING,
+                lease=lease,
+                created_at=time.time(),
+            )
+            try:
+                return self._operations.admit(
+                    "vm.create",
+                    _target(vm),
+                    {},
+                    reserve=functools.partial(self._insert, vm),
+                    idempotency_key=idempotency_key,
+                )
+            except Taken:
+                continue
+        raise HostNotReady(
+            f"no free address for {name}",
+            cause="every address of your slice of the pool is in use",
+            resolution="banger ls, then banger rm what is not needed",
+        )
+
+    def _insert(self, vm: VM, operation: Operation) -> None:
+        self._reserve(vm.id, operation, [("vm-name", vm.name)], vm.name)
+        self._reserve(vm.id, operation, vm.lease.reservations(), "")
+        self._context.vms.insert(vm)
+        self._context.events.publish("vm", vm)
+
+    def _reserve(
+        self,
+        vm_id: str,
+        operation: Operation,
+        keys: Sequence[tuple[str, str]],
+        name: str,
+    ) -> None:
+        try:
+            self._context.resources.reserve(
+                keys, owner_id=vm_id, operation_id=operation.id, boot_id=operation.boot_id
+            )
+        except Taken:
+            if name:
+                raise name_taken(name) from None
+            raise
+
+
+def _target(vm: VM) -> Target:
+    return Target("vm", vm.id, vm.name)
