@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from banger.drivers.storage.base import RootfsSpec
-from banger.drivers.storage.layer_file import LayerFile, in_thread
+from banger.drivers.storage.layer_file import LayerFile
 from banger.host import files
+from banger.host.threads import in_thread
 
 
 class Copy(LayerFile):

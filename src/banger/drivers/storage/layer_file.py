@@ -6,8 +6,7 @@ import abc
 import asyncio
 import contextlib
 import os
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from banger.drivers.storage.base import RootfsSpec
@@ -118,20 +117,4 @@ def replaced(path: Path) -> Iterator[Path]:
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise
-
-
-async def in_thread(work: Callable[[Callable[[], bool]], object]) -> None:
-    """Run ``work(stopped)`` in a thread and never leave it behind.
-
-    On cancellation ``stopped()`` becomes true, and the thread is waited for: whoever cleans
-    up afterwards does not race with it.
-    """
-    stop = threading.Event()
-    task = asyncio.ensure_future(asyncio.to_thread(work, stop.is_set))
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        stop.set()
-        await asyncio.wait([task])
         raise

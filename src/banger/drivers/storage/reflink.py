@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from banger.drivers.storage.base import RootfsSpec
-from banger.drivers.storage.layer_file import LayerFile, in_thread
+from banger.drivers.storage.layer_file import LayerFile
 from banger.errors import HostNotReady
 from banger.host import files
 from banger.host.extents import unshared_bytes
+from banger.host.threads import in_thread
 from banger.model.storage import DiskUsage
 
 

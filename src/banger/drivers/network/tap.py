@@ -1,0 +1,93 @@
+"""One routed TAP interface per VM, made by the root side."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+from collections.abc import Iterator
+from pathlib import Path
+
+from banger import naming
+from banger.drivers.network import addressing
+from banger.host.privilege import Privilege
+from banger.model.network import Lease
+from banger.model.operation import Presence
+from banger.privileged.calls import TapCreate, TapDelete
+from banger.privileged.routes import parse_routes
+
+_DEFAULT_ROUTE = ipaddress.IPv4Network("0.0.0.0/0")
+
+
+class Tap:
+    """The guest has an address that the host, and with NAT the world, reaches directly.
+
+    ``pool`` is divided between users; ``nameservers`` go into the guests' resolv.conf.
+    """
+
+    name = "tap"
+
+    def __init__(
+        self, privilege: Privilege, pool: str, uid: int, nameservers: tuple[str, ...]
+    ) -> None:
+        self._privilege = privilege
+        self._share = addressing.share_of(addressing.parse_pool(pool), uid)
+        self._uid = uid
+        self._nameservers = nameservers
+
+    def candidates(self, vm_id: str) -> Iterator[Lease]:
+        for subnet in addressing.candidates(self._share, vm_id, networks_in_use()):
+            yield Lease(
+                kind=self.name,
+                mac=naming.mac_address(vm_id),
+                address=subnet.guest,
+                prefix_length=addressing.PREFIX_LENGTH,
+                gateway=subnet.gateway,
+                tap=naming.tap_name(vm_id),
+                ssh_host=subnet.guest,
+                ssh_port=22,
+                nameservers=self._nameservers,
+            )
+
+    def probe(self, lease: Lease, vm_id: str) -> Presence:
+        alias = alias_of(lease.tap)
+        if alias is None:
+            return Presence.ABSENT
+        return Presence.OURS if alias == self._alias(vm_id) else Presence.FOREIGN
+
+    async def attach(self, lease: Lease, vm_id: str) -> None:
+        await self._privilege.call([create_call(lease, vm_id, self._uid)])
+
+    async def detach(self, lease: Lease, vm_id: str) -> None:
+        if self.probe(lease, vm_id) is Presence.OURS:
+            await self._privilege.call([TapDelete(lease.tap, self._alias(vm_id))])
+
+    def _alias(self, vm_id: str) -> str:
+        return naming.tap_alias(self._uid, vm_id)
+
+
+def create_call(lease: Lease, vm_id: str, uid: int) -> TapCreate:
+    """What the root side is asked for to make the lease's TAP."""
+    return TapCreate(
+        name=lease.tap,
+        owner_uid=uid,
+        alias=naming.tap_alias(uid, vm_id),
+        host_address=f"{lease.gateway}/{lease.prefix_length}",
+        guest_address=lease.address,
+        guest_mac=lease.mac,
+    )
+
+
+def alias_of(interface: str) -> str | None:
+    """The mark of an interface of the host; ``None`` if there is no such interface."""
+    try:
+        return Path(f"/sys/class/net/{interface}/ifalias").read_text().strip()
+    except OSError:
+        return None
+
+
+def networks_in_use() -> list[ipaddress.IPv4Network]:
+    """The networks to which the host has a route of its own; the default route is none."""
+    table = ""
+    with contextlib.suppress(OSError):
+        table = Path("/proc/net/route").read_text()
+    return [route.network for route in parse_routes(table) if route.network != _DEFAULT_ROUTE]

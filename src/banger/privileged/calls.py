@@ -1,0 +1,96 @@
+"""The closed catalogue of what the root side does, and its form as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+
+#: Both sides compare it: a mismatch is an error, never a guess.
+CATALOGUE_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TapCreate:
+    """Make a TAP owned by ``owner_uid``, marked with ``alias``, up and addressed.
+
+    ``host_address`` is the host's end with its prefix length (``10.208.0.1/30``). The guest
+    at ``guest_address`` is entered as a permanent neighbour, so that nobody waits for ARP.
+    """
+
+    name: str
+    owner_uid: int
+    alias: str
+    host_address: str
+    guest_address: str
+    guest_mac: str
+
+
+@dataclass(frozen=True, slots=True)
+class TapDelete:
+    """Remove the TAP ``name`` if it carries exactly ``alias``."""
+
+    name: str
+    alias: str
+
+
+@dataclass(frozen=True, slots=True)
+class TapShow:
+    """Say what stands under the name ``name``."""
+
+    name: str
+
+
+Call = TapCreate | TapDelete | TapShow
+CATALOGUE: dict[str, type[Call]] = {
+    "tap_create": TapCreate,
+    "tap_delete": TapDelete,
+    "tap_show": TapShow,
+}
+_NAMES = {cls: name for name, cls in CATALOGUE.items()}
+_FIELD_TYPES = {"str": str, "int": int}
+
+
+@dataclass(frozen=True, slots=True)
+class TapFacts:
+    """The answer to each call on a TAP. ``index`` is 0 and ``alias`` empty where none exists."""
+
+    name: str
+    index: int
+    alias: str
+
+
+class CallFailed(Exception):
+    """A call that was not carried out.
+
+    ``reason`` is ``malformed`` (no such call), ``refused`` (against the rules), ``foreign``
+    (something that is not ours stands in the way) or ``failed`` (the kernel or a program).
+    """
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+        self.text = text
+
+
+def call_to_json(call: Call) -> dict[str, object]:
+    """The call as JSON values."""
+    return {"call": _NAMES[type(call)], **asdict(call)}
+
+
+def call_from_json(data: object) -> Call:
+    """The call in ``data``; raises ``CallFailed`` for anything that is not exactly one."""
+    if not isinstance(data, Mapping):
+        raise CallFailed("malformed", "a call is an object")
+    name = data.get("call")
+    cls = CATALOGUE.get(name) if isinstance(name, str) else None
+    if cls is None:
+        raise CallFailed("malformed", f"there is no call {name!r}")
+    values = {key: value for key, value in data.items() if key != "call"}
+    wanted = {field.name: _FIELD_TYPES[str(field.type)] for field in fields(cls)}
+    if values.keys() != wanted.keys():
+        raise CallFailed("malformed", f"{name} takes exactly {', '.join(wanted)}")
+    for key, kind in wanted.items():
+        # type() and not isinstance(): true and false are integers to the latter.
+        if type(values[key]) is not kind:
+            raise CallFailed("malformed", f"{key} of {name} must be of type {kind.__name__}")
+    return cls(**values)

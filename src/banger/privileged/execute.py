@@ -1,0 +1,162 @@
+"""Carries out checked calls; each accepts "already so" and leaves the foreign alone."""
+
+from __future__ import annotations
+
+import fcntl
+import ipaddress
+import os
+import struct
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from banger.privileged import checks, netlink, routes
+from banger.privileged.calls import Call, CallFailed, TapCreate, TapDelete, TapFacts
+
+_NET = Path("/sys/class/net")
+#: Fixed places, so that no environment decides what root runs.
+_IP_PROGRAMS = ("/usr/sbin/ip", "/sbin/ip", "/usr/bin/ip", "/bin/ip")
+_IP_TIMEOUT = 20
+#: linux/if_tun.h.
+_TUNSETIFF = 0x400454CA
+_TUNSETPERSIST = 0x400454CB
+_TUNSETOWNER = 0x400454CC
+_IFF_TAP = 0x0002
+_IFF_NO_PI = 0x1000
+_IFF_VNET_HDR = 0x4000
+#: Fail instead of attaching to an interface that exists.
+_IFF_TUN_EXCL = 0x8000
+#: Per-interface settings, below /proc/sys/net. A VM reaches the host and, unless asked for
+#: otherwise, nothing behind it, whatever the host does for its other interfaces.
+_SYSCTLS = (
+    ("ipv6/conf/{name}/disable_ipv6", "1"),
+    ("ipv4/conf/{name}/forwarding", "0"),
+    ("ipv4/conf/{name}/rp_filter", "1"),
+    ("ipv4/conf/{name}/accept_redirects", "0"),
+    ("ipv4/conf/{name}/send_redirects", "0"),
+)
+
+
+def perform(batch: Sequence[Call], caller_uid: int) -> list[TapFacts]:
+    """Check every call, then carry them out in order; one result each.
+
+    Raises ``CallFailed`` at the first that fails; those before it have been carried out.
+    """
+    for call in batch:
+        checks.check(call, caller_uid)
+    return [_perform(call) for call in batch]
+
+
+def _perform(call: Call) -> TapFacts:
+    try:
+        match call:
+            case TapCreate():
+                _create(call)
+            case TapDelete():
+                _delete(call)
+        return facts(call.name)
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        text = f"{call.name}: {error.strerror or error}{where}"
+        raise CallFailed("failed", text) from error
+
+
+def facts(name: str) -> TapFacts:
+    """What stands under the name now, read from the kernel."""
+    try:
+        index = int((_NET / name / "ifindex").read_text())
+        return TapFacts(name, index, (_NET / name / "ifalias").read_text().strip())
+    except FileNotFoundError:
+        return TapFacts(name, 0, "")
+
+
+def set_up_script(call: TapCreate) -> str:
+    """The lines for ``ip -batch`` that mark, address and raise the TAP."""
+    name = call.name
+    # The neighbour comes last: taking an interface up or down forgets its neighbours.
+    return (
+        f"link set dev {name} alias {call.alias}\n"
+        f"address replace {call.host_address} dev {name}\n"
+        f"link set dev {name} up\n"
+        f"neighbour replace {call.guest_address} lladdr {call.guest_mac} dev {name}"
+        " nud permanent\n"
+    )
+
+
+def _create(call: TapCreate) -> None:
+    found = facts(call.name)
+    _refuse_foreign(found, call.alias)
+    _refuse_overlap(call)
+    if found.index:
+        _set_up(call)
+        return
+    tun = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        flags = _IFF_TAP | _IFF_NO_PI | _IFF_VNET_HDR | _IFF_TUN_EXCL
+        fcntl.ioctl(tun, _TUNSETIFF, struct.pack("16sH22x", call.name.encode(), flags))
+        fcntl.ioctl(tun, _TUNSETOWNER, call.owner_uid)
+        _set_up(call)
+        # Only now: if we die before, the kernel takes the unfinished interface away with us,
+        # and no TAP without our mark is ever left behind.
+        fcntl.ioctl(tun, _TUNSETPERSIST, 1)
+    finally:
+        os.close(tun)
+
+
+def _set_up(call: TapCreate) -> None:
+    for setting, value in _SYSCTLS:
+        _set_sysctl(Path("/proc/sys/net") / setting.format(name=call.name), value)
+    _run_ip(set_up_script(call))
+
+
+def _delete(call: TapDelete) -> None:
+    found = facts(call.name)
+    _refuse_foreign(found, call.alias)
+    if found.index:
+        netlink.delete_link(found.index)
+
+
+def _refuse_foreign(found: TapFacts, alias: str) -> None:
+    if found.index and found.alias != alias:
+        mark = f"carries the mark {found.alias!r}" if found.alias else "carries no mark"
+        raise CallFailed("foreign", f"the interface {found.name} exists and {mark}")
+
+
+def _refuse_overlap(call: TapCreate) -> None:
+    network = checks.host_network(call.host_address).network
+    table = Path("/proc/net/route").read_text()
+    for route in routes.parse_routes(table):
+        default = route.network == ipaddress.IPv4Network("0.0.0.0/0")
+        if route.interface != call.name and not default and route.network.overlaps(network):
+            raise CallFailed(
+                "foreign", f"{network} is in use: {route.network} goes to {route.interface}"
+            )
+
+
+def _set_sysctl(path: Path, value: str) -> None:
+    try:
+        if path.read_text().strip() == value:
+            return
+    except FileNotFoundError:
+        return  # a kernel without IPv6 has nothing to switch off
+    path.write_text(value)
+
+
+def _run_ip(script: str) -> None:
+    program = next((path for path in _IP_PROGRAMS if os.access(path, os.X_OK)), None)
+    if program is None:
+        raise CallFailed("failed", "the program ip is missing (Debian package iproute2)")
+    try:
+        done = subprocess.run(
+            [program, "-batch", "-"],
+            input=script.encode(),
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
+            cwd="/",
+            capture_output=True,
+            timeout=_IP_TIMEOUT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise CallFailed("failed", f"ip did not end within {_IP_TIMEOUT} s") from error
+    if done.returncode != 0:
+        raise CallFailed("failed", f"ip: {done.stderr.decode(errors='replace').strip()}")

@@ -1,0 +1,31 @@
+"""Reads the kernel's IPv4 routes."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+from collections.abc import Iterator
+from typing import NamedTuple
+
+
+class Route(NamedTuple):
+    """A destination and the interface that leads there."""
+
+    network: ipaddress.IPv4Network
+    interface: str
+
+
+def parse_routes(table: str) -> Iterator[Route]:
+    """The routes in the text of ``/proc/net/route`` (proc(5)); odd lines are left out."""
+    for line in table.splitlines()[1:]:
+        fields = line.split()
+        if len(fields) < 8:
+            continue
+        with contextlib.suppress(ValueError):
+            address, mask = _address(fields[1]), _address(fields[7])
+            yield Route(ipaddress.IPv4Network(f"{address}/{mask}"), fields[0])
+
+
+def _address(text: str) -> ipaddress.IPv4Address:
+    # The kernel prints the four bytes as one number of the machine's own byte order.
+    return ipaddress.IPv4Address(int(text, 16).to_bytes(4, "little"))

@@ -1,0 +1,148 @@
+"""TAP interfaces on the real kernel, as the root side makes and removes them."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Iterator
+from fcntl import ioctl
+from pathlib import Path
+
+import pytest
+
+from banger import naming
+from banger.drivers.network import tap
+from banger.drivers.network.tap import Tap
+from banger.errors import Conflict
+from banger.host.command import Command, run_blocking
+from banger.host.privilege import Privilege
+from banger.model.network import Lease
+from banger.model.operation import Presence
+from banger.privileged import execute, netlink
+from banger.privileged.calls import CallFailed, TapDelete
+from tests.requirements import needs
+
+pytestmark = needs("root", "tap")
+
+
+@pytest.fixture
+def vm_id() -> Iterator[str]:
+    vm_id = naming.new_id()
+    yield vm_id
+    index = execute.facts(naming.tap_name(vm_id)).index
+    if index:
+        netlink.delete_link(index)
+
+
+@pytest.fixture
+def network() -> Tap:
+    return Tap(Privilege(), "10.208.0.0/12", os.getuid(), ())
+
+
+@pytest.fixture
+def lease(network: Tap, vm_id: str) -> Lease:
+    return next(network.candidates(vm_id))
+
+
+def ip(*arguments: str) -> list[dict[str, object]]:
+    answer = run_blocking(Command(("ip", "-json", "-details", *arguments), package="iproute2"))
+    return json.loads(answer.stdout or "[]")  # type: ignore[no-any-return]
+
+
+def setting(path: str) -> str:
+    return (Path("/proc/sys/net") / path).read_text().strip()
+
+
+async def test_a_tap_is_persistent_marked_addressed_and_quiet(
+    network: Tap, lease: Lease, vm_id: str
+) -> None:
+    await network.attach(lease, vm_id)
+    (link,) = ip("address", "show", "dev", lease.tap)
+    info = link["linkinfo"]["info_data"]  # type: ignore[index]
+    assert link["ifalias"] == f"banger:{os.getuid()}:{vm_id}"
+    assert "UP" in link["flags"]  # type: ignore[operator]
+    assert (info["type"], info["persist"], info["vnet_hdr"], info["pi"]) == (
+        "tap",
+        True,
+        True,
+        False,
+    )
+    assert [address["local"] for address in link["addr_info"]] == [lease.gateway]  # type: ignore[attr-defined]
+    (neighbour,) = ip("neighbour", "show", "dev", lease.tap)
+    assert (neighbour["dst"], neighbour["lladdr"]) == (lease.address, lease.mac)
+    assert neighbour["state"] == ["PERMANENT"]
+    assert setting(f"ipv4/conf/{lease.tap}/forwarding") == "0"
+    if Path("/proc/sys/net/ipv6").exists():
+        assert setting(f"ipv6/conf/{lease.tap}/disable_ipv6") == "1"
+
+
+async def test_a_vmm_can_open_it_and_come_back(network: Tap, lease: Lease, vm_id: str) -> None:
+    await network.attach(lease, vm_id)
+    for _ in range(2):
+        tun = os.open("/dev/net/tun", os.O_RDWR)
+        ioctl(tun, 0x400454CA, struct.pack("16sH22x", lease.tap.encode(), 0x2 | 0x1000 | 0x4000))
+        os.close(tun)
+        (neighbour,) = ip("neighbour", "show", "dev", lease.tap)
+        assert neighbour["state"] == ["PERMANENT"]
+    assert network.probe(lease, vm_id) is Presence.OURS
+
+
+async def test_attaching_again_mends_what_was_lost(network: Tap, lease: Lease, vm_id: str) -> None:
+    await network.attach(lease, vm_id)
+    index = execute.facts(lease.tap).index
+    run_blocking(Command(("ip", "neighbour", "flush", "dev", lease.tap, "nud", "permanent")))
+    run_blocking(Command(("ip", "address", "flush", "dev", lease.tap)))
+    run_blocking(Command(("ip", "link", "set", lease.tap, "down")))
+    await network.attach(lease, vm_id)
+    (link,) = ip("address", "show", "dev", lease.tap)
+    assert [address["local"] for address in link["addr_info"]] == [lease.gateway]  # type: ignore[attr-defined]
+    assert len(ip("neighbour", "show", "dev", lease.tap)) == 1
+    assert execute.facts(lease.tap).index == index
+
+
+async def test_a_foreign_interface_is_left_alone(network: Tap, lease: Lease, vm_id: str) -> None:
+    run_blocking(Command(("ip", "tuntap", "add", "dev", lease.tap, "mode", "tap")))
+    index = execute.facts(lease.tap).index
+    assert network.probe(lease, vm_id) is Presence.FOREIGN
+    with pytest.raises(Conflict) as caught:
+        await network.attach(lease, vm_id)
+    assert "carries no mark" in caught.value.cause
+    await network.detach(lease, vm_id)
+    with pytest.raises(CallFailed):
+        execute.perform([TapDelete(lease.tap, f"banger:{os.getuid()}:{vm_id}")], os.getuid())
+    assert execute.facts(lease.tap).index == index
+
+
+async def test_an_address_in_use_elsewhere_is_refused(
+    network: Tap, lease: Lease, vm_id: str
+) -> None:
+    other = naming.new_id()
+    elsewhere = next(network.candidates(other))
+    await network.attach(elsewhere, other)
+    try:
+        clash = tap.create_call(lease, vm_id, os.getuid())
+        changes = {
+            "host_address": f"{elsewhere.gateway}/30",
+            "guest_address": elsewhere.address,
+        }
+        call = type(clash)(**{**{f: getattr(clash, f) for f in clash.__slots__}, **changes})
+        with pytest.raises(CallFailed, match="is in use") as caught:
+            execute.perform([call], os.getuid())
+        assert caught.value.reason == "foreign"
+        assert network.probe(lease, vm_id) is Presence.ABSENT
+    finally:
+        await network.detach(elsewhere, other)
+
+
+async def test_a_failed_set_up_leaves_no_interface(
+    network: Tap, lease: Lease, vm_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execute, "set_up_script", lambda call: "nonsense\n")
+    with pytest.raises(CallFailed, match="ip:"):
+        execute.perform([tap.create_call(lease, vm_id, os.getuid())], os.getuid())
+    assert network.probe(lease, vm_id) is Presence.ABSENT
+
+
+def test_deleting_an_interface_that_is_gone_is_no_error() -> None:
+    netlink.delete_link(2**30)

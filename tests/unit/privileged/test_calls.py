@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from banger.privileged.calls import (
+    CATALOGUE,
+    Call,
+    CallFailed,
+    TapCreate,
+    TapDelete,
+    TapShow,
+    call_from_json,
+    call_to_json,
+)
+from banger.privileged.checks import check
+
+ID = "0123456789ab"
+CREATE = TapCreate(
+    name=f"bgr{ID}",
+    owner_uid=1000,
+    alias=f"banger:1000:{ID}",
+    host_address="10.208.4.1/30",
+    guest_address="10.208.4.2",
+    guest_mac="02:11:22:33:44:55",
+)
+DELETE = TapDelete(f"bgr{ID}", f"banger:1000:{ID}")
+SHOW = TapShow(f"bgr{ID}")
+
+
+@pytest.mark.parametrize("call", [CREATE, DELETE, SHOW])
+def test_calls_survive_json(call: Call) -> None:
+    assert call_from_json(json.loads(json.dumps(call_to_json(call)))) == call
+
+
+def test_the_catalogue_is_whole() -> None:
+    assert {type(call) for call in (CREATE, DELETE, SHOW)} == set(CATALOGUE.values())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        [],
+        {},
+        {"call": "reboot"},
+        {"call": None},
+        {"call": ["tap_show"]},
+        {"call": "tap_show"},
+        {"call": "tap_show", "name": 5},
+        {"call": "tap_show", "name": "bgr0", "more": 1},
+        {**call_to_json(CREATE), "owner_uid": True},
+        {**call_to_json(CREATE), "owner_uid": "0"},
+    ],
+)
+def test_malformed_calls_are_refused(data: object) -> None:
+    with pytest.raises(CallFailed) as caught:
+        call_from_json(data)
+    assert caught.value.reason == "malformed"
+
+
+KEYS = st.sampled_from(["call", "name", "alias", "x"])
+VALUES = st.sampled_from(["tap_show", "tap_delete", "bgr0"]) | st.integers() | st.none()
+
+
+@given(VALUES | st.dictionaries(KEYS, VALUES) | st.lists(st.dictionaries(KEYS, VALUES)))
+def test_any_json_is_a_call_or_refused(data: object) -> None:
+    try:
+        call = call_from_json(data)
+    except CallFailed:
+        return
+    assert call_to_json(call) == data
+
+
+@pytest.mark.parametrize("call", [CREATE, DELETE, SHOW])
+def test_proper_calls_pass(call: Call) -> None:
+    check(call, 1000)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", "eth0"),
+        ("name", "bgr0123456789AB"),
+        ("name", f"bgr{ID}\n"),
+        ("name", f"bgr{ID}c"),
+        ("name", "../../etc"),
+        ("name", ""),
+        ("owner_uid", 0),
+        ("owner_uid", -1),
+        ("owner_uid", 1001),
+        ("alias", ""),
+        ("alias", f"banger:0:{ID}"),
+        ("alias", f"banger:1001:{ID}"),
+        ("alias", "banger:1000:ba9876543210"),
+        ("alias", f"banger:1000:{ID}\nlink delete eth0"),
+        ("host_address", "10.208.4.1"),
+        ("host_address", "10.208.4.1/24"),
+        ("host_address", "10.208.4.1/030"),
+        ("host_address", "10.208.4.2/30"),
+        ("host_address", "8.8.8.9/30"),
+        ("host_address", "127.0.0.1/30"),
+        ("host_address", "169.254.169.253/30"),
+        ("host_address", "10.208.4.1/30 dev eth0"),
+        ("host_address", "10.208.04.1/30"),
+        ("host_address", "10.208.4.257/30"),
+        ("guest_address", "10.208.4.1"),
+        ("guest_address", "10.208.4.3"),
+        ("guest_address", "10.208.5.2"),
+        ("guest_address", "::1"),
+        ("guest_address", ""),
+        ("guest_mac", ""),
+        ("guest_mac", "00:11:22:33:44:55"),
+        ("guest_mac", "03:11:22:33:44:55"),
+        ("guest_mac", "02:11:22:33:44"),
+        ("guest_mac", "02:11:22:33:44:55 nud permanent"),
+        ("guest_mac", "02:11:22:33:44:5G"),
+    ],
+)
+def test_improper_values_are_refused(field: str, value: object) -> None:
+    with pytest.raises(CallFailed) as caught:
+        check(replace(CREATE, **{field: value}), 1000)  # type: ignore[arg-type]
+    assert caught.value.reason == "refused"
+
+
+def test_nobody_deletes_for_another_user() -> None:
+    with pytest.raises(CallFailed):
+        check(DELETE, 1001)
+    with pytest.raises(CallFailed):
+        check(DELETE, 0)
+
+
+ANY_TEXT = st.text(max_size=30)
+
+
+@given(
+    st.builds(
+        TapCreate,
+        name=st.just(CREATE.name) | ANY_TEXT,
+        owner_uid=st.just(1000) | st.integers(),
+        alias=st.just(CREATE.alias) | ANY_TEXT,
+        host_address=st.just(CREATE.host_address) | ANY_TEXT,
+        guest_address=st.just(CREATE.guest_address) | ANY_TEXT,
+        guest_mac=st.just(CREATE.guest_mac) | ANY_TEXT,
+    )
+)
+def test_nothing_but_the_proper_form_passes(call: TapCreate) -> None:
+    try:
+        check(call, 1000)
+    except CallFailed:
+        return
+    assert replace(call, guest_mac=CREATE.guest_mac) == CREATE

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from banger.privileged import execute, netlink
+from banger.privileged.calls import CallFailed, TapCreate, TapShow
+from banger.privileged.routes import parse_routes
+
+ID = "0123456789ab"
+CREATE = TapCreate(
+    name=f"bgr{ID}",
+    owner_uid=0,
+    alias=f"banger:0:{ID}",
+    host_address="10.208.4.1/30",
+    guest_address="10.208.4.2",
+    guest_mac="02:11:22:33:44:55",
+)
+ROUTES = """\
+Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
+eth0\t00000000\t0100A8C0\t0003\t0\t0\t100\t00000000\t0\t0\t0
+eth0\t0000A8C0\t00000000\t0001\t0\t0\t100\t00FFFFFF\t0\t0\t0
+wg0\t0004D00A\t00000000\t0001\t0\t0\t0\tFCFFFFFF\t0\t0\t0
+odd\t00
+odd\tXX000000\t00000000\t0001\t0\t0\t0\tFCFFFFFF\t0\t0\t0
+"""
+
+
+def test_the_script_marks_before_it_raises_and_ends_with_the_neighbour() -> None:
+    assert execute.set_up_script(CREATE).splitlines() == [
+        f"link set dev bgr{ID} alias banger:0:{ID}",
+        f"address replace 10.208.4.1/30 dev bgr{ID}",
+        f"link set dev bgr{ID} up",
+        f"neighbour replace 10.208.4.2 lladdr 02:11:22:33:44:55 dev bgr{ID} nud permanent",
+    ]
+
+
+def test_routes_are_read() -> None:
+    assert [(str(network), interface) for network, interface in parse_routes(ROUTES)] == [
+        ("0.0.0.0/0", "eth0"),
+        ("192.168.0.0/24", "eth0"),
+        ("10.208.4.0/30", "wg0"),
+    ]
+
+
+@given(st.text())
+def test_odd_route_tables_are_read(table: str) -> None:
+    list(parse_routes(table))
+    list(parse_routes("head\n" + table))
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 32))
+def test_every_route_is_read_back(address: int, length: int) -> None:
+    network = IPv4Network((address, length), strict=False)
+    row = f"x\t{_hex(int(network.network_address))}\t0\t1\t0\t0\t0\t{_hex(int(network.netmask))}\t0"
+    assert [route.network for route in parse_routes("head\n" + row)] == [network]
+
+
+def _hex(value: int) -> str:
+    return f"{struct.unpack('<I', struct.pack('>I', value))[0]:08X}"
+
+
+def test_an_overlap_is_foreign(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda path: ROUTES)
+    with pytest.raises(CallFailed, match=r"10\.208\.4\.0/30 goes to wg0") as caught:
+        execute._refuse_overlap(CREATE)
+    assert caught.value.reason == "foreign"
+
+
+def test_every_call_is_checked_before_any_is_carried_out() -> None:
+    bad = TapShow("eth0")
+    with pytest.raises(CallFailed, match="eth0"):
+        execute.perform([CREATE, bad], 0)
+    assert execute.facts(CREATE.name).index == 0
+
+
+def test_an_absent_tap_is_shown() -> None:
+    (shown,) = execute.perform([TapShow(f"bgr{ID}")], 1000)
+    assert (shown.name, shown.index, shown.alias) == (f"bgr{ID}", 0, "")
+
+
+def test_the_delete_request() -> None:
+    request = netlink.delete_request(7)
+    length, kind, flags, _, _ = struct.unpack_from("=LHHLL", request)
+    family, index = struct.unpack_from("=Bxxxi", request, 16)
+    assert (length, kind, flags) == (32, 17, 5)
+    assert (family, index) == (socket.AF_UNSPEC, 7)
+
+
+def test_answers_of_the_kernel() -> None:
+    def reply(number: int) -> bytes:
+        return struct.pack("=LHHLL", 36, 2, 0, 1, 0) + struct.pack("=i", -number) + bytes(16)
+
+    assert netlink.error_number(reply(0)) == 0
+    assert netlink.error_number(reply(errno.EPERM)) == errno.EPERM
+    with pytest.raises(OSError, match="Protocol error"):
+        netlink.error_number(b"short")
