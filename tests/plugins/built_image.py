@@ -22,7 +22,7 @@ from tests.plugins.home import Home
 
 PACKAGE = Path(banger.__file__).parent
 #: What decides the content of an image: the builder and all that goes into rootfs and initrd.
-SOURCES = ("drivers/image", "guest_files")
+SOURCES = ("drivers/image", "drivers/guest", "guest_files")
 NAME = "debian"
 #: Seconds for a build without any cached package on two busy cores.
 TIMEOUT = 1200.0
