@@ -1,0 +1,273 @@
+"""A host in a folder: fake drivers whose effects are files, so that they outlive a killed daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from banger.drivers.guest.base import Chunk, GuestCommand, Identity
+from banger.drivers.image.base import BuildFolders, BuiltImage, ProgressCallback
+from banger.drivers.storage.base import RootfsSpec
+from banger.drivers.vmm.base import BootSpec, Capabilities, VMMExit
+from banger.errors import DeadlineExceeded
+from banger.host import files
+from banger.model.image import ImageSpec
+from banger.model.lifecycle import ExitReason
+from banger.model.network import Lease
+from banger.model.operation import Presence
+from banger.model.storage import DiskUsage, Drive
+from banger.model.vm import Machine
+from banger.naming import mac_address, tap_name
+
+BOOT_ID = "boot-1"
+
+
+class World:
+    """The fake host. Everything in it is a file below ``root``."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for name in ("processes", "taps", "active"):
+            (root / name).mkdir(parents=True, exist_ok=True)
+
+    def inventory(self) -> set[str]:
+        """Every object of the host, as relative paths."""
+        return {str(path.relative_to(self.root)) for path in self.root.glob("*/*")}
+
+
+class FakeVMM:
+    """A VMM whose processes are files named after their mark."""
+
+    name = "fake"
+
+    def __init__(self, world: World) -> None:
+        self._folder = world.root / "processes"
+
+    def capabilities(self) -> Capabilities:
+        return Capabilities(True, True, True, True, "fake", "1")
+
+    async def launch(self, spec: BootSpec) -> Machine:
+        assert spec.initrd is None or spec.initrd.is_file()
+        assert spec.drives[0].path.is_file()
+        machine = Machine(
+            pid=2**30 + len(list(self._folder.iterdir())),
+            start_ticks=hash(spec.vm_id) % 2**30,
+            executable="/fake",
+            boot_id=BOOT_ID,
+            accelerator="fake",
+            version="1",
+        )
+        path = self._folder / spec.process_name
+        assert not path.exists(), "two VMMs for one VM"
+        path.write_text(json.dumps(asdict(machine)))
+        spec.console_log.write_text("fake guest up\n")
+        return machine
+
+    def find(self, process_name: str) -> Machine | None:
+        path = self._folder / process_name
+        return Machine(**json.loads(path.read_text())) if path.exists() else None
+
+    def is_alive(self, machine: Machine, process_name: str) -> bool:
+        return self.find(process_name) == machine
+
+    async def wait(self, machine: Machine) -> None:
+        while any(json.loads(p.read_text()) == asdict(machine) for p in self._folder.iterdir()):
+            await asyncio.sleep(0.005)
+
+    def exit_of(self, spec_events: Path, console_log: Path, log: Path) -> VMMExit:
+        return VMMExit(ExitReason.GUEST_SHUTDOWN)
+
+    async def kill(self, machine: Machine, process_name: str) -> None:
+        if self.is_alive(machine, process_name):
+            (self._folder / process_name).unlink()
+
+    async def quit(self, monitor_socket: Path, *, timeout: float) -> bool:
+        return False
+
+    async def pause(self, monitor_socket: Path) -> None: ...
+
+    async def resume(self, monitor_socket: Path) -> None: ...
+
+
+class FakeStore:
+    """A writable layer that is one small file."""
+
+    name = "fake"
+
+    def __init__(self, world: World) -> None:
+        self._active = world.root / "active"
+
+    def probe(self, spec: RootfsSpec) -> Presence:
+        return Presence.OURS if self._layer(spec).exists() else Presence.ABSENT
+
+    async def prepare(self, spec: RootfsSpec) -> None:
+        self._layer(spec).touch()
+
+    async def activate(self, spec: RootfsSpec) -> Drive:
+        assert self._layer(spec).exists()
+        (self._active / spec.vm_id).touch()
+        return Drive("root", self._layer(spec), "raw")
+
+    async def deactivate(self, spec: RootfsSpec) -> None:
+        (self._active / spec.vm_id).unlink(missing_ok=True)
+
+    async def remove(self, spec: RootfsSpec) -> None:
+        assert not (self._active / spec.vm_id).exists(), "removed while active"
+        self._layer(spec).unlink(missing_ok=True)
+
+    def usage(self, spec: RootfsSpec) -> DiskUsage:
+        return DiskUsage(0, spec.overlay_bytes)
+
+    def _layer(self, spec: RootfsSpec) -> Path:
+        return spec.directory / "layer"
+
+
+class FakeWorkDisk:
+    """The same for the work disk."""
+
+    def probe(self, directory: Path) -> Presence:
+        return Presence.OURS if (directory / "work").exists() else Presence.ABSENT
+
+    async def prepare(self, directory: Path, size_bytes: int) -> None:
+        (directory / "work").touch()
+
+    def drive(self, directory: Path) -> Drive:
+        return Drive("work", directory / "work", "raw")
+
+    async def remove(self, directory: Path) -> None:
+        (directory / "work").unlink(missing_ok=True)
+
+
+class FakeNetwork:
+    """TAPs that are files, 64 addresses in all."""
+
+    name = "tap"
+
+    def __init__(self, world: World) -> None:
+        self._folder = world.root / "taps"
+
+    def candidates(self, vm_id: str) -> Iterator[Lease]:
+        for number in range(64):
+            yield Lease(
+                kind="tap",
+                mac=mac_address(vm_id),
+                address=f"10.208.{number}.2",
+                prefix_length=30,
+                gateway=f"10.208.{number}.1",
+                tap=tap_name(vm_id),
+                ssh_host=f"10.208.{number}.2",
+                ssh_port=22,
+            )
+
+    def probe(self, lease: Lease, vm_id: str) -> Presence:
+        path = self._folder / lease.tap
+        if not path.exists():
+            return Presence.ABSENT
+        return Presence.OURS if path.read_text() == vm_id else Presence.FOREIGN
+
+    async def attach(self, lease: Lease, vm_id: str) -> None:
+        (self._folder / lease.tap).write_text(vm_id)
+
+    async def detach(self, lease: Lease, vm_id: str) -> None:
+        if self.probe(lease, vm_id) is Presence.OURS:
+            (self._folder / lease.tap).unlink()
+
+
+class FakeAgent:
+    """An agent that knows how to power off: it removes the process file."""
+
+    def __init__(self, world: World, vm_id: str) -> None:
+        self._folder = world.root / "processes"
+        self._vm_id = vm_id
+
+    async def ping(self, *, timeout: float) -> dict[str, object]:
+        if not list(self._folder.glob(f"*-{self._vm_id}")):
+            raise DeadlineExceeded("no guest")
+        return {}
+
+    async def execute(self, command: GuestCommand) -> FakeProcess:
+        return FakeProcess(command)
+
+    async def shutdown(self, *, timeout: float) -> None:
+        for path in self._folder.glob(f"*-{self._vm_id}"):
+            path.unlink()
+
+    async def close(self) -> None: ...
+
+
+class FakeProcess:
+    """Echoes its command line and ends with 7."""
+
+    def __init__(self, command: GuestCommand) -> None:
+        self._command = command
+
+    async def write(self, data: bytes) -> None: ...
+
+    async def output(self) -> AsyncIterator[Chunk]:
+        yield Chunk("stdout", " ".join(self._command.argv).encode())
+
+    async def status(self) -> int:
+        return 7
+
+    async def signal(self, number: int) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class FakeGuest:
+    """Keys are plain text, guests answer at once while their process file exists."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def new_host_key(self, private: Path) -> str:
+        public = private.with_name(private.name + ".pub")
+        if not public.exists():
+            files.write_atomic(private, "private\n")
+            files.write_atomic(public, f"ssh-ed25519 {private.parent.name}\n")
+        return public.read_text().strip()
+
+    def user_key(self, private: Path) -> str:
+        return "ssh-ed25519 user"
+
+    def write_known_hosts(self, path: Path, entries: dict[str, str]) -> None:
+        files.write_atomic(path, "".join(f"{k} {v}\n" for k, v in sorted(entries.items())))
+
+    def write_initrd(self, identity: Identity, base: Path, target: Path) -> None:
+        files.write_atomic(target, base.read_bytes() + identity.hostname.encode())
+
+    def kernel_arguments(self, profile: str) -> tuple[str, ...]:
+        return ("quiet",)
+
+    def connect(self, agent_socket: Path) -> FakeAgent:
+        return FakeAgent(self._world, agent_socket.parent.name)
+
+    def ssh_command(
+        self, *, host: str, port: int, user: str, key: Path, known_hosts: Path, host_key_alias: str
+    ) -> tuple[str, ...]:
+        return ("ssh", "-p", str(port), f"{user}@{host}")
+
+    async def ssh_banner(self, host: str, port: int, *, timeout: float) -> bool:
+        return True
+
+
+class FakeBuilder:
+    """Writes three small files."""
+
+    name = "fake"
+
+    async def build(
+        self, spec: ImageSpec, folders: BuildFolders, progress: ProgressCallback
+    ) -> BuiltImage:
+        progress("download", 0.5, spec.packages[0])
+        (folders.scratch / "work").touch()
+        for name in ("rootfs.ext4", "vmlinux", "initrd.cpio"):
+            (folders.target / name).write_text(name)
+        return BuiltImage(spec.size_bytes, 4096, "0" * 64, "6.12.0", len(spec.packages))
+
+    async def clean(self, folders: BuildFolders) -> None:
+        files.remove_tree(folders.scratch)
+        files.remove_tree(folders.target)
