@@ -18,21 +18,28 @@ def boot_id() -> str:
     return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
 
 
-def parse_start_ticks(stat: str) -> int | None:
-    """Field 22 of ``/proc/PID/stat`` (proc(5)), in clock ticks since boot; None for a zombie."""
+def parse_start_ticks(stat: str, *, even_dead: bool = False) -> int | None:
+    """Field 22 of ``/proc/PID/stat`` (proc(5)), in clock ticks since boot.
+
+    None for a zombie, unless ``even_dead``.
+    """
     # The name in field 2 is free text and may hold spaces and parentheses.
     fields = stat.rpartition(")")[2].split()
-    if len(fields) < 20 or fields[0] in "ZX" or not fields[19].isdigit():
+    if len(fields) < 20 or not fields[19].isdigit() or (fields[0] in "ZX" and not even_dead):
         return None
     return int(fields[19])
 
 
-def start_ticks(pid: int) -> int | None:
-    """When the process began, in clock ticks since boot; None if it is gone or a zombie."""
+def start_ticks(pid: int, *, even_dead: bool = False) -> int | None:
+    """When the process began, in clock ticks since boot; None if it is gone.
+
+    None for a zombie too, unless ``even_dead``.
+    """
     try:
-        return parse_start_ticks((_PROC / str(pid) / "stat").read_text(errors="replace"))
+        text = (_PROC / str(pid) / "stat").read_text(errors="replace")
     except OSError:
         return None
+    return parse_start_ticks(text, even_dead=even_dead)
 
 
 def executable_of(pid: int) -> str:
@@ -141,7 +148,9 @@ def _held(pid: int, expected_ticks: int) -> Iterator[int | None]:
         return
     try:
         # Checked after opening: from here on the number cannot come to mean another process.
-        yield pidfd if start_ticks(pid) == expected_ticks else None
+        # A process whose first thread has ended looks like a zombie, but its other threads
+        # may still hold files and sockets: only the pidfd tells when all are gone.
+        yield pidfd if start_ticks(pid, even_dead=True) == expected_ticks else None
     finally:
         os.close(pidfd)
 

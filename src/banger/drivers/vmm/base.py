@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
@@ -77,6 +78,16 @@ class VMMExit:
     detail: str = ""
 
 
+class RunState(StrEnum):
+    """What the vCPUs of a live VMM do."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    #: A drive could not be written, as a rule because the host's disk is full. The write
+    #: waits: ``resume`` tries it again once there is room.
+    DRIVE_FAILED = "drive-failed"
+
+
 class VMM(Protocol):
     """Starts, watches and ends VMM processes. They outlive the daemon.
 
@@ -129,6 +140,10 @@ class VMM(Protocol):
 
     async def quit(self, monitor_socket: Path, *, timeout: float) -> bool:
         """Ask the VMM to end itself without the guest's help; False if it did not answer."""
+        ...
+
+    async def run_state(self, monitor_socket: Path) -> RunState:
+        """What the VMM is doing. Raises ``VMMFailed``, ``DeadlineExceeded`` if it hangs."""
         ...
 
     async def pause(self, monitor_socket: Path) -> None:

@@ -72,7 +72,8 @@ async def wait_gone(machine: Machine) -> None:
 async def end(machine: Machine, mark: str) -> None:
     """Kill the process if it is the one meant, and return when it is gone."""
     if not is_same(machine, mark):
-        process.reap(machine.pid)
+        if process.start_ticks(machine.pid) is None:
+            await wait_gone(machine)  # perhaps it is just ending
         return
     try:
         process.kill_exact(machine.pid, machine.start_ticks, signal.SIGKILL)

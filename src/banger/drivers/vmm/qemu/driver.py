@@ -11,7 +11,7 @@ from pathlib import Path
 
 from banger.drivers.vmm import child, console_log
 from banger.drivers.vmm.architecture import KERNEL_HEAD, Accelerator, Architecture, of_host
-from banger.drivers.vmm.base import BootSpec, Capabilities, VMMExit
+from banger.drivers.vmm.base import BootSpec, Capabilities, RunState, VMMExit
 from banger.drivers.vmm.qemu import exit_reason, monitor
 from banger.drivers.vmm.qemu.command_line import Platform, render
 from banger.drivers.vmm.qemu.descriptors import may_read, opened
@@ -153,6 +153,15 @@ class QemuVMM:
         except (VMMFailed, DeadlineExceeded):
             return False
         return True
+
+    async def run_state(self, monitor_socket: Path) -> RunState:
+        async with monitor.connected(monitor_socket, timeout=_MONITOR_TIMEOUT) as client:
+            match await client.status():
+                case "running":
+                    return RunState.RUNNING
+                case "io-error":
+                    return RunState.DRIVE_FAILED
+        return RunState.PAUSED
 
     async def pause(self, monitor_socket: Path) -> None:
         async with monitor.connected(monitor_socket, timeout=_MONITOR_TIMEOUT) as client:
