@@ -40,8 +40,15 @@ def encode(channel: int, payload: bytes) -> bytes:
 
 
 def encode_control(message: dict[str, object]) -> bytes:
-    """A control frame."""
-    return encode(CONTROL, json.dumps(message, separators=(",", ":")).encode())
+    """A control frame. Raises ``InvalidInput`` for a message that is longer than a frame."""
+    payload = json.dumps(message, separators=(",", ":")).encode()
+    if len(payload) > MAX_PAYLOAD:
+        raise InvalidInput(
+            "the command line is too long",
+            cause=f"it takes {len(payload)} bytes, and {MAX_PAYLOAD} is the most",
+            resolution="pass the data on standard input, or copy it as a file first",
+        )
+    return encode(CONTROL, payload)
 
 
 def decode_control(payload: bytes) -> dict[str, object]:
