@@ -38,7 +38,9 @@ UID = 1000
 class House:
     """One "daemon": built over a folder, and built again after a kill."""
 
-    def __init__(self, root: Path, *, failpoints: str = "", boot_id: str = BOOT_ID) -> None:
+    def __init__(
+        self, root: Path, *, failpoints: tuple[str, ...] = (), boot_id: str = BOOT_ID
+    ) -> None:
         self.world = World(root / "world")
         paths = Paths(
             state=root / "state",

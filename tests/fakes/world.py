@@ -1,4 +1,4 @@
-"""A host in a folder: fake drivers whose effects are files, so that they outlive a killed daemon."""
+"""A host in a folder: fake drivers whose effects are files, which outlive a killed daemon."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from banger.drivers.guest.base import Chunk, GuestCommand, Identity
 from banger.drivers.image.base import BuildFolders, BuiltImage, ProgressCallback
 from banger.drivers.storage.base import RootfsSpec
-from banger.drivers.vmm.base import BootSpec, Capabilities, VMMExit
+from banger.drivers.vmm.base import BootSpec, Capabilities, RunState, VMMExit
 from banger.errors import DeadlineExceeded
 from banger.host import files
 from banger.model.image import ImageSpec
@@ -74,7 +74,9 @@ class FakeVMM:
         return self.find(process_name) == machine
 
     async def wait(self, machine: Machine) -> None:
-        while any(json.loads(p.read_text()) == asdict(machine) for p in self._folder.iterdir()):
+        while any(  # noqa: ASYNC110 - the file system of the fake host sends no events
+            json.loads(path.read_text()) == asdict(machine) for path in self._folder.iterdir()
+        ):
             await asyncio.sleep(0.005)
 
     def exit_of(self, spec_events: Path, console_log: Path, log: Path) -> VMMExit:
@@ -86,6 +88,11 @@ class FakeVMM:
 
     async def quit(self, monitor_socket: Path, *, timeout: float) -> bool:
         return False
+
+    def bound_logs(self, *logs: Path) -> None: ...
+
+    async def run_state(self, monitor_socket: Path) -> RunState:
+        return RunState.RUNNING
 
     async def pause(self, monitor_socket: Path) -> None: ...
 

@@ -108,9 +108,7 @@ class AccessService:
             if piece:
                 position += len(piece)
                 yield piece
-            elif not follow:
-                return
-            elif self._context.vms.get(vm_id) is None:
+            elif not follow or self._context.vms.get(vm_id) is None:
                 return
             else:
                 if path.exists() and path.stat().st_size < position:

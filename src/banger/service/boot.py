@@ -219,7 +219,7 @@ class AwaitGuest(VMStep):
 
     async def _answers(self, vm: VM) -> None:
         guest = self.context.drivers.guest
-        while not await guest.ssh_banner(
+        while not await guest.ssh_banner(  # noqa: ASYNC110 - the guest sends no event
             vm.lease.ssh_host, vm.lease.ssh_port, timeout=_CHECK_TIMEOUT
         ):
             await asyncio.sleep(_READY_PAUSE)

@@ -67,7 +67,7 @@ class Engine:
                 return await self._fail(plan, steps, late, OperationStatus.FAILED)
             except BangerError as known:
                 return await self._fail(plan, steps, known, OperationStatus.FAILED)
-            except Exception as unknown:
+            except Exception as unknown:  # noqa: BLE001 - a defect must still be undone
                 _log.exception("%s %s: step %s", plan.operation.kind, plan.operation.id, step.name)
                 error = internal(plan.operation, unknown, str(self._context.paths.daemon_log))
                 return await self._fail(plan, steps, error, OperationStatus.FAILED)
@@ -165,8 +165,8 @@ class Engine:
                 await self._context.failpoints.reach(f"{place}.before")
                 await step.undo()
                 await self._context.failpoints.reach(f"{place}.after")
-            except Exception:
-                # The rest must still be undone; the object is found again by its mark.
+            except Exception:  # noqa: BLE001 - the rest must still be undone
+                # The object is found again by its mark.
                 _log.exception("undo of step %s of %s failed", step.name, plan.operation.id)
                 continue
             self._journal(plan, position, step, StepPhase.UNDONE, record.observed)
@@ -197,7 +197,7 @@ class Engine:
         await context.failpoints.reach(f"{plan.kind}.end.after")
         try:
             await plan.settle()
-        except Exception:
+        except Exception:  # noqa: BLE001 - the rows are right already
             _log.exception("settling %s failed; the next start does it", plan.operation.id)
         return plan.operation
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Iterable
 
 from banger.errors import BangerError, InvalidInput
 
@@ -21,12 +22,12 @@ class FailpointError(BangerError):
 class Failpoints:
     """Armed points by name, e.g. ``vm.start.launch.after``.
 
-    The text is ``NAME=VERB[:SECONDS]`` separated by commas (``BANGER_FAILPOINTS``).
+    Each is ``NAME=VERB[:SECONDS]`` (the variable ``BANGER_FAILPOINTS``).
     """
 
-    def __init__(self, text: str = "") -> None:
+    def __init__(self, points: Iterable[str] = ()) -> None:
         self._armed: dict[str, tuple[str, float]] = {}
-        for part in filter(None, (piece.strip() for piece in text.split(","))):
+        for part in points:
             name, _, action = part.partition("=")
             verb, _, seconds = action.partition(":")
             if verb not in VERBS:

@@ -79,6 +79,9 @@ class ImageService:
 
     async def build(self, request: BuildRequest, idempotency_key: str = "") -> Operation:
         """Admit ``image.build``. An existing image is refused without ``rebuild``."""
+        repeated = self._operations.known(idempotency_key)
+        if repeated is not None:
+            return repeated
         check_name(request.name, "image")
         if not MIN_IMAGE_BYTES <= request.size_bytes <= MAX_DISK_BYTES:
             raise InvalidInput(

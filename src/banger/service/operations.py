@@ -75,6 +75,12 @@ class OperationService:
         """The operation that runs on a target now."""
         return self._active.get(target_id)
 
+    def known(self, idempotency_key: str) -> Operation | None:
+        """The operation that an earlier request with the same key began."""
+        if not idempotency_key:
+            return None
+        return self._context.operations.by_idempotency_key(idempotency_key)
+
     def admit(
         self,
         kind: str,
@@ -90,10 +96,9 @@ class OperationService:
         it raises leaves nothing written. The same ``idempotency_key`` gives the same
         operation back. Raises ``Conflict`` when the target is busy.
         """
-        if idempotency_key:
-            known = self._context.operations.by_idempotency_key(idempotency_key)
-            if known is not None:
-                return known
+        known = self.known(idempotency_key)
+        if known is not None:
+            return known
         busy = self._active.get(target.id)
         if busy is not None:
             raise Conflict(

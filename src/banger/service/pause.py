@@ -47,7 +47,7 @@ class PausePlan(VMPlan):
         return [StopCPUs(self)]
 
     def succeeded(self) -> dict[str, object]:
-        self.save(state=self.after)
+        self.save(state=self.after, problem={})
         return {}
 
     def failed(self, error: dict[str, str], *, undone: bool) -> None:

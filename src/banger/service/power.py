@@ -35,7 +35,8 @@ class PowerService:
         vm = self._vms.get(reference)
         self._vms.require(vm, Action.KILL)
         await self._operations.preempt(vm.id)
-        return self._admit(vm.id, Action.KILL, "vm.kill", VMState.STOPPING, {})
+        # A start that was cancelled has left the VM stopped: the kill then only makes sure.
+        return self._admit(vm.id, None, "vm.kill", VMState.STOPPING, {})
 
     async def restart(self, reference: str, *, wait: bool, timeout: float) -> Operation:
         """Admit ``vm.restart``; a stopped VM is just started."""
@@ -58,13 +59,13 @@ class PowerService:
     def _admit(
         self,
         reference: str,
-        action: Action,
+        action: Action | None,
         kind: str,
         state: VMState | None,
         arguments: dict[str, object],
     ) -> Operation:
         vm: VM = self._vms.get(reference)
-        if self._operations.busy_with(vm.id) is None:
+        if action is not None and self._operations.busy_with(vm.id) is None:
             self._vms.require(vm, action)
 
         def reserve(_operation: Operation) -> None:

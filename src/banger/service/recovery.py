@@ -33,12 +33,12 @@ def recover(context: Context, operations: OperationService) -> None:
     for operation in context.operations.all(active_only=True):
         try:
             operations.resume(operation)
-        except Exception:
+        except Exception:  # noqa: BLE001 - one broken object never stops the rest
             _log.exception("operation %s cannot be recovered", operation.id)
     for vm in context.vms.all():
         try:
             _settle(context, operations, vm)
-        except Exception:
+        except Exception:  # noqa: BLE001 - one broken object never stops the rest
             _log.exception("%s cannot be recovered", vm.name)
     for operation_id in context.operations.forget_old():
         context.paths.operation_log(operation_id).unlink(missing_ok=True)

@@ -6,14 +6,18 @@ import asyncio
 import dataclasses
 import logging
 
-from banger.errors import BangerError
+from banger.drivers.vmm.base import RunState
+from banger.errors import BangerError, HostNotReady
 from banger.model.lifecycle import ExitReason, VMState
 from banger.model.operation import Operation
 from banger.model.vm import VM, Machine
+from banger.service import record
 from banger.service.context import Context
 from banger.service.operations import OperationService, Target
 
 _log = logging.getLogger(__name__)
+#: Pause between two looks at every running VM, in seconds.
+PATROL_SECONDS = 30.0
 
 
 class Supervisor:
@@ -36,6 +40,40 @@ class Supervisor:
                     self._watch(event.subject)
         # Too many events at once: look at every row instead.
         await self.run()
+
+    async def patrol(self) -> None:
+        """Every so often: keep logs short, and see guests whose drive could not be written."""
+        while True:
+            await asyncio.sleep(PATROL_SECONDS)
+            for vm in self._context.vms.all():
+                if vm.machine is None or self._operations.busy_with(vm.id) is not None:
+                    continue
+                try:
+                    await self._look_at(vm)
+                except BangerError as error:
+                    _log.warning("%s cannot be looked at: %s", vm.name, error)
+
+    async def _look_at(self, vm: VM) -> None:
+        paths, vmm = self._context.paths, self._context.drivers.vmms[vm.spec.vmm]
+        vmm.bound_logs(paths.console_log(vm.id), paths.vmm_log(vm.id), paths.vmm_events(vm.id))
+        state = await vmm.run_state(paths.monitor_socket(vm.id))
+        current = self._context.vms.get(vm.id)
+        if state is not RunState.DRIVE_FAILED or current is None or current.machine != vm.machine:
+            return
+        problem = HostNotReady(
+            f"{vm.name} is paused: one of its drives could not be written",
+            cause="the host's disk is full; the guest's write waits",
+            resolution=f"make room, then banger resume {vm.name}",
+        )
+        changed = dataclasses.replace(
+            current,
+            state=VMState.PAUSED,
+            problem=problem.as_dict(),
+            generation=current.generation + 1,
+        )
+        self._context.vms.update(changed)
+        self._context.events.publish("vm", changed)
+        record.write_vm(paths, changed)
 
     def stop(self) -> None:
         """End every watch; the VMs are not touched."""

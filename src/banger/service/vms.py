@@ -79,6 +79,9 @@ class VMService:
 
     async def create(self, request: CreateRequest, idempotency_key: str = "") -> Operation:
         """Admit ``vm.create``. Everything is checked before anything is written."""
+        known = self._operations.known(idempotency_key)
+        if known is not None:
+            return known
         if request.name:
             check_name(request.name)
             if self._context.vms.by_name(request.name):

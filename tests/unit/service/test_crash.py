@@ -146,7 +146,7 @@ def test_killed_at(failpoint: str, tmp_path: Path) -> None:
         await before(await House(tmp_path).start())
 
     async def die() -> None:
-        house = await House(tmp_path, failpoints=f"{failpoint}=kill").start()
+        house = await House(tmp_path, failpoints=(f"{failpoint}=kill",)).start()
         await _ended(house, await command(house))
 
     async def recover() -> None:
@@ -178,7 +178,7 @@ def test_killed_while_undoing(failpoint: str, tmp_path: Path) -> None:
         await before(await House(tmp_path).start())
 
     async def die() -> None:
-        points = f"{kind}.{last}.after=error,{failpoint}=kill"
+        points = (f"{kind}.{last}.after=error", f"{failpoint}=kill")
         house = await House(tmp_path, failpoints=points).start()
         await _ended(house, await command(house))
 

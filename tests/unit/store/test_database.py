@@ -26,9 +26,14 @@ def test_a_fresh_database_has_the_newest_schema_and_is_private(tmp_path: Path) -
 def test_a_rolled_back_transaction_leaves_nothing(tmp_path: Path) -> None:
     database, _ = open_database(tmp_path / "banger.db")
     changes = database.changes
-    with pytest.raises(ValueError, match="x"), database.transaction():
-        database.set_meta("a", "1")
-        raise ValueError("x")
+
+    def fail_midway() -> None:
+        with database.transaction():
+            database.set_meta("a", "1")
+            raise ValueError("x")
+
+    with pytest.raises(ValueError, match="x"):
+        fail_midway()
     assert database.get_meta("a") == ""
     assert database.changes == changes
     database.set_meta("a", "2")
