@@ -16,6 +16,6 @@ def test_every_module_says_its_one_responsibility() -> None:
         module.name: first
         for module in modules()
         if not module.is_package
-        if not (first := tree.sentence(module)).endswith(".") or not 20 <= len(first) <= 200
+        if not (first := tree.sentence(module)).endswith(".") or not 10 <= len(first) <= 200
     }
-    assert not wrong, "the docstring's first paragraph is one sentence of 20 to 200 characters"
+    assert not wrong, "the docstring's first paragraph is one sentence of 10 to 200 characters"
