@@ -1,0 +1,83 @@
+"""Chooses the drivers: what the user asked for, else the best that this host can do (pure)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from banger.host.kvm_probe import KvmLevel
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """What the choice rests on.
+
+    ``kvm`` and ``kvm_evidence`` are the probe's verdict. ``reflink``: the state folder's file
+    system clones files. ``tap`` says why no TAP can be made here; empty if one can.
+    """
+
+    kvm: KvmLevel
+    kvm_evidence: str
+    qemu: bool
+    qemu_img: bool
+    reflink: bool
+    tap: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A name, and one sentence that says why it was chosen."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of each. ``accelerator`` is ``kvm`` or ``tcg``."""
+
+    vmm: Chosen
+    accelerator: Chosen
+    storage: Chosen
+    network: Chosen
+
+
+def choose(facts: HostFacts, vmm: str = AUTO, storage: str = AUTO, network: str = AUTO) -> Choice:
+    """Resolve ``auto``. A driver that was asked for by name is taken whatever the facts."""
+    return Choice(
+        vmm=_asked(vmm) or choose_vmm(facts),
+        accelerator=choose_accelerator(facts),
+        storage=_asked(storage) or choose_storage(facts),
+        network=_asked(network) or choose_network(facts),
+    )
+
+
+def _asked(name: str) -> Chosen | None:
+    return None if name == AUTO else Chosen(name, "it was asked for")
+
+
+def choose_vmm(facts: HostFacts) -> Chosen:
+    if facts.qemu:
+        return Chosen("qemu", "QEMU is installed")
+    return Chosen("qemu", "it is the only VMM, and it is not installed yet")
+
+
+def choose_accelerator(facts: HostFacts) -> Chosen:
+    if facts.kvm is KvmLevel.LINUX:
+        return Chosen("kvm", f"KVM was seen to boot Linux: {facts.kvm_evidence}")
+    return Chosen("tcg", f"KVM was not seen to boot Linux: {facts.kvm_evidence}")
+
+
+def choose_storage(facts: HostFacts) -> Chosen:
+    if facts.qemu_img:
+        return Chosen("qcow2", "QEMU's own copy-on-write files copy nothing and need no root")
+    if facts.reflink:
+        return Chosen("reflink", "qemu-img is missing, and this file system clones files")
+    return Chosen("copy", "qemu-img is missing, and this file system cannot clone files")
+
+
+def choose_network(facts: HostFacts) -> Chosen:
+    if not facts.tap:
+        return Chosen("tap", "banger runs as root and can make TAP interfaces")
+    return Chosen("user", facts.tap)

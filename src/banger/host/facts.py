@@ -1,0 +1,49 @@
+"""Looks at the host for what the choice of drivers rests on (blocking, changes nothing)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from banger.errors import HostNotReady
+from banger.host import files
+from banger.host.choice import HostFacts
+from banger.host.command import find_program
+from banger.host.kvm_probe import KvmVerdict
+from banger.host.privilege import Privilege
+
+_TUN = Path("/dev/net/tun")
+
+
+def host_facts(folder: Path, kvm: KvmVerdict) -> HostFacts:
+    """The facts now. ``folder`` is the state folder, where disks will lie; it may be missing."""
+    return HostFacts(
+        kvm=kvm.level,
+        kvm_evidence=kvm.evidence,
+        qemu=has_program("qemu-system-x86_64"),
+        qemu_img=has_program("qemu-img"),
+        reflink=folder.is_dir() and files.can_clone(folder),
+        tap=tap_obstacle(),
+    )
+
+
+def has_program(name: str) -> bool:
+    """Whether the program is installed."""
+    try:
+        find_program(name)
+    except HostNotReady:
+        return False
+    return True
+
+
+def tap_obstacle() -> str:
+    """Why no TAP interface can be made here; empty if one can."""
+    if not Privilege().available():
+        return "banger does not run as root, which a TAP interface needs"
+    if not has_program("ip"):
+        return "the program ip (Debian package iproute2) is missing, which a TAP needs"
+    try:
+        os.close(os.open(_TUN, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        return f"a TAP interface needs {_TUN}: {error.strerror}"
+    return ""

@@ -1,0 +1,175 @@
+"""Proves what KVM can do here by booting guests, and remembers the proof until the next boot."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import platform
+import tempfile
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from banger.errors import BangerError, HostNotReady
+from banger.host import files, process
+from banger.host.command import find_program
+from banger.host.tiny_guest import tiny_guest
+from banger.host.trial import Trial, qemu_argv, run_trial
+from banger.paths import Paths
+
+_DEVICE = Path("/dev/kvm")
+#: linux/kvm.h: _IO(0xAE, 0); every kernel since 2.6.22 answers 12.
+_GET_API_VERSION = 0xAE00
+_API_VERSION = 12
+#: Limits in seconds. Where KVM works, the first takes 0.1 and the second about one.
+BARE_TIMEOUT = 2.0
+LINUX_TIMEOUT = 8.0
+#: The machine and CPU that the QEMU driver uses with KVM, so that the proof holds for it.
+MACHINE = "microvm,x-option-roms=off,rtc=on,acpi=on,pit=off,pic=off,isa-serial=on"
+CPU = "host"
+#: For the bare guest: a CPU model that asks for little, so that a failure is KVM's own.
+_BARE_CPU = "qemu64"
+_GREETING = "banger: a bare guest runs"
+#: A kernel that says one of these has set up memory, interrupts, clock and processes.
+_LINUX_LIVES = (
+    r"Run \S+ as init process|Kernel panic - not syncing: (VFS|No working init|Attempted to kill)"
+)
+#: Counts up whenever the way of probing changes, so that old verdicts are dropped.
+_VERSION = 1
+
+
+class KvmLevel(StrEnum):
+    """How far KVM was seen to go, from nothing to what a VM needs."""
+
+    MISSING = "missing"
+    REFUSED = "refused"
+    OPENS_ONLY = "opens-only"
+    BARE_ELF = "bare-elf"
+    LINUX = "linux"
+
+
+@dataclass(frozen=True, slots=True)
+class KvmVerdict:
+    """What was seen: one sentence of ``evidence``, the time it took, and console output."""
+
+    level: KvmLevel
+    evidence: str
+    seconds: float = 0.0
+    detail: str = ""
+
+    @property
+    def boots_linux(self) -> bool:
+        return self.level is KvmLevel.LINUX
+
+
+def probe_kvm(
+    paths: Paths, kernel: Path | None = None, initrd: Path | None = None, *, refresh: bool = False
+) -> KvmVerdict:
+    """Find out what KVM can do, in at most about ten seconds (blocking), or recall it.
+
+    ``kernel`` is what Linux is tried with, by default the newest image's or else the host's
+    own. The verdict is kept until the host boots again, or QEMU or the kernel changes;
+    ``refresh`` forgets it.
+    """
+    verdict = _open_device()
+    if verdict.level is not KvmLevel.OPENS_ONLY:
+        return verdict  # cheap to see, and soon mended: never remembered
+    try:
+        emulator = find_program("qemu-system-x86_64", "qemu-system-x86")
+    except HostNotReady:
+        return KvmVerdict(verdict.level, "QEMU is not installed, so no guest could be tried")
+    kernel = kernel or kernel_to_try(paths)
+    key = _key(emulator, kernel, initrd)
+    known = {} if refresh else _recall(paths.kvm_verdict)
+    if key not in known:
+        known[key] = _try_guests(kernel, initrd)
+        _remember(paths, known)
+    return known[key]
+
+
+def kernel_to_try(paths: Paths) -> Path | None:
+    """The newest image's kernel; without images the host's own, where we may read it."""
+    found = [*paths.images.glob("*/vmlinux")] if paths.images.is_dir() else []
+    found += [Path(f"/boot/vmlinuz-{platform.release()}")] if not found else []
+    readable = [path for path in found if os.access(path, os.R_OK)]
+    return max(readable, key=lambda path: path.stat().st_mtime_ns, default=None)
+
+
+def _open_device() -> KvmVerdict:
+    try:
+        descriptor = os.open(_DEVICE, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        refused = error.errno in (errno.EACCES, errno.EPERM)
+        level = KvmLevel.REFUSED if refused else KvmLevel.MISSING
+        return KvmVerdict(level, f"{_DEVICE}: {error.strerror}")
+    try:
+        version = fcntl.ioctl(descriptor, _GET_API_VERSION)
+    except OSError as error:
+        return KvmVerdict(KvmLevel.MISSING, f"{_DEVICE} does not answer: {error.strerror}")
+    finally:
+        os.close(descriptor)
+    if version != _API_VERSION:
+        return KvmVerdict(KvmLevel.MISSING, f"{_DEVICE} speaks version {version}")
+    return KvmVerdict(KvmLevel.OPENS_ONLY, f"{_DEVICE} opens")
+
+
+def _try_guests(kernel: Path | None, initrd: Path | None) -> KvmVerdict:
+    with tempfile.TemporaryDirectory(prefix="banger-kvm-") as folder:
+        bare = Path(folder, "bare.elf")
+        bare.write_bytes(tiny_guest(f"{_GREETING}\n".encode()))
+        first = run_trial(qemu_argv("kvm", _BARE_CPU, "microvm", bare), _GREETING, BARE_TIMEOUT)
+    if not first.passed:
+        failed = f"{_DEVICE} opens, but not even a bare guest runs: {_why(first)}"
+        return KvmVerdict(KvmLevel.OPENS_ONLY, failed, first.seconds, _detail(first))
+    ran = f"a bare guest ran in {first.seconds:.2f} s"
+    if kernel is None:
+        untried = f"{ran}; there is no kernel yet to try Linux with"
+        return KvmVerdict(KvmLevel.BARE_ELF, untried, first.seconds)
+    second = run_trial(qemu_argv("kvm", CPU, MACHINE, kernel, initrd), _LINUX_LIVES, LINUX_TIMEOUT)
+    seconds = first.seconds + second.seconds
+    if not second.passed:
+        failed = f"{ran}, but {kernel.name} did not boot: {_why(second)}"
+        return KvmVerdict(KvmLevel.BARE_ELF, failed, seconds, _detail(second))
+    return KvmVerdict(KvmLevel.LINUX, f"{kernel.name} booted in {second.seconds:.1f} s", seconds)
+
+
+def _why(trial: Trial) -> str:
+    ended = "QEMU ended" if trial.ended else f"no sign of life in {trial.seconds:.0f} s"
+    words = trial.last_words()
+    return f"{ended} ({words})" if words else ended
+
+
+def _detail(trial: Trial) -> str:
+    return f"{trial.messages}\n{trial.console}".strip()
+
+
+def _key(emulator: Path, kernel: Path | None, initrd: Path | None) -> str:
+    parts = [str(_VERSION), process.boot_id()]
+    for path in (emulator, kernel, initrd):
+        status = path.stat() if path is not None else None
+        parts.append(f"{path} {status.st_size} {status.st_mtime_ns}" if status else "-")
+    return "\n".join(parts)
+
+
+def _recall(file: Path) -> dict[str, KvmVerdict]:
+    try:
+        stored = json.loads(file.read_bytes())
+        verdicts = {
+            str(key): KvmVerdict(**{**value, "level": KvmLevel(value["level"])})
+            for key, value in stored.items()
+        }
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}  # a cache: what cannot be read is found out again
+    boot = process.boot_id()
+    return {key: verdict for key, verdict in verdicts.items() if boot in key}
+
+
+def _remember(paths: Paths, verdicts: dict[str, KvmVerdict]) -> None:
+    # Without the cache all still works, only more slowly.
+    with contextlib.suppress(BangerError, OSError):
+        files.make_private_folder(paths.kvm_verdict.parent)
+        stored = {key: asdict(verdict) for key, verdict in verdicts.items()}
+        files.write_atomic(paths.kvm_verdict, json.dumps(stored, indent=1))

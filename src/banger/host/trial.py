@@ -1,0 +1,113 @@
+"""Boots a throw-away guest, watches its serial console for proof of life, and always ends it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from banger.errors import BangerError
+from banger.host import process
+from banger.host.command import base_environment, find_program
+from banger.host.spawn import spawn_detached
+
+_POLL = 0.02
+#: How long a killed VMM may take to be gone, in seconds.
+_END = 5.0
+#: How much of console and messages is kept for the verdict, in bytes.
+_TAIL = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What a trial showed. ``console`` and ``messages`` are the tails of serial and stderr."""
+
+    passed: bool
+    seconds: float
+    console: str
+    messages: str
+    ended: bool
+
+    def last_words(self) -> str:
+        """The line that says most about a failure; empty if there was none."""
+        for text in (self.messages, self.console):
+            lines = [line.strip() for line in text.splitlines() if line.strip()]
+            if lines:
+                return lines[-1]
+        return ""
+
+
+def qemu_argv(
+    accelerator: str, cpu: str, machine: str, kernel: Path, initrd: Path | None = None
+) -> tuple[str, ...]:
+    """QEMU with the guest's console on standard output and nothing else attached."""
+    argv = (
+        "qemu-system-x86_64", "-no-user-config", "-nodefaults", "-display", "none", "-no-reboot",
+        "-sandbox", "on", "-machine", machine, "-accel", accelerator, "-cpu", cpu,
+        "-m", "128M", "-serial", "stdio", "-kernel", str(kernel),
+        "-append", "console=ttyS0 panic=-1 reboot=t",
+    )  # fmt: skip
+    return argv if initrd is None else (*argv, "-initrd", str(initrd))
+
+
+def run_trial(argv: tuple[str, ...], proof: str, timeout: float) -> Trial:
+    """Run a VMM until the pattern ``proof`` appears on its standard output.
+
+    Blocks for at most ``timeout`` seconds and a little more; then the VMM is gone. It is gone
+    also if we are killed meanwhile: the kernel ends it with us.
+    """
+    argv = (str(find_program(argv[0])), *argv[1:])
+    with contextlib.suppress(BangerError):
+        argv = (str(find_program("setpriv", "util-linux")), "--pdeathsig", "KILL", *argv)
+    with tempfile.TemporaryFile() as console, tempfile.TemporaryFile() as messages:
+        began = time.monotonic()
+        pid = spawn_detached(
+            argv,
+            env=base_environment(),
+            stdin=-3,
+            stdout=console.fileno(),
+            stderr=messages.fileno(),
+        )
+        ticks = process.start_ticks(pid)
+        try:
+            passed, ended = _watch(pid, ticks, console.fileno(), re.compile(proof), timeout)
+            seconds = time.monotonic() - began
+        finally:
+            _end(pid, ticks)
+        return Trial(
+            passed, seconds, _tail(console.fileno()), _tail(messages.fileno()), ended=ended
+        )
+
+
+def _watch(
+    pid: int, ticks: int | None, console: int, proof: re.Pattern[str], timeout: float
+) -> tuple[bool, bool]:
+    """Whether the proof came, and whether the VMM ended by itself."""
+    deadline = time.monotonic() + timeout
+    while True:
+        ended = ticks is None or process.wait_gone_blocking(pid, ticks, _POLL)
+        if proof.search(_text(console)):
+            return True, ended
+        if ended or time.monotonic() > deadline:
+            return False, ended
+
+
+def _end(pid: int, ticks: int | None) -> None:
+    if ticks is None:
+        process.reap(pid)
+    elif process.kill_exact(pid, ticks, signal.SIGKILL):
+        process.wait_gone_blocking(pid, ticks, _END)
+
+
+def _text(descriptor: int) -> str:
+    return os.pread(descriptor, 1 << 20, 0).decode(errors="replace")
+
+
+def _tail(descriptor: int) -> str:
+    size = os.fstat(descriptor).st_size
+    return os.pread(descriptor, _TAIL, max(0, size - _TAIL)).decode(errors="replace")
