@@ -1,0 +1,72 @@
+"""Says why a build failed, from the last lines that its programs printed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from banger.errors import BangerError, CommandFailed, HostNotReady, InvalidInput
+
+_NO_PACKAGE = re.compile(
+    r"Unable to locate package (\S+)|Package '?(\S+?)'? has no installation candidate"
+)
+_NO_RELEASE = re.compile(r"does not have a Release file|404\s+Not Found")
+_NO_NETWORK = re.compile(
+    r"Temporary failure resolving|Could not resolve|Could not connect|Connection timed out"
+    r"|Network is unreachable|Connection refused|Failed to fetch"
+)
+_NO_SPACE = re.compile(r"No space left on device|Could not allocate block in ext2 filesystem")
+_NO_KEY = re.compile(r"NO_PUBKEY|is not signed|keyring.*(?:missing|not found)")
+_FAULT = re.compile(r"(?:E|error|dpkg: error[^:]*|mke2fs|tar): ?\S", re.IGNORECASE)
+#: How many lines at the end are looked at, and kept.
+TAIL_LINES = 60
+
+
+def explain(image: str, suite: str, failure: CommandFailed, tail: Sequence[str]) -> BangerError:
+    """The error for the user, with the tail of the output as its details."""
+    brief = f"the image {image} could not be built"
+    text = "\n".join(tail)
+    details = "\n".join([*tail[-TAIL_LINES:]]) or failure.details
+    if match := _NO_PACKAGE.search(text):
+        package = match[1] or match[2]
+        return InvalidInput(
+            brief,
+            cause=f"{suite} has no package {package}",
+            resolution="correct the package list, then build again",
+            details=details,
+        )
+    if _NO_SPACE.search(text):
+        return HostNotReady(
+            brief,
+            cause="the packages did not fit: the file system or the image's own size is full",
+            resolution="free disk space or give a larger --size, then build again",
+            details=details,
+        )
+    if _NO_KEY.search(text):
+        return HostNotReady(
+            brief,
+            cause=f"the archive's signature for {suite} cannot be checked",
+            resolution="sudo apt-get install debian-archive-keyring",
+            details=details,
+        )
+    if match := _NO_RELEASE.search(text):
+        return InvalidInput(
+            brief,
+            cause=f"the archive has no suite {suite}, or not all of it",
+            resolution="choose another --suite, or sudo apt-get update and build again",
+            details=details,
+        )
+    if _NO_NETWORK.search(text):
+        return HostNotReady(
+            brief,
+            cause="the package archive cannot be reached",
+            resolution="sudo apt-get update, until that works",
+            details=details,
+        )
+    faults = [line for line in tail if _FAULT.match(line)]
+    return CommandFailed(
+        brief,
+        cause=faults[-1] if faults else failure.cause or failure.brief,
+        resolution="banger image build, or read the log of the operation",
+        details=details,
+    )

@@ -1,0 +1,111 @@
+"""The shell that mmdebstrap runs around a build: package cache, kernel and tidying up.
+
+Hooks see the new system's root as ``$1``. Without root they run in a user namespace that can
+reach none of our folders, so what they need is in their text, and what they make stays in the
+root: ``/banger-boot`` (kernel, busybox, facts) and ``/banger-debs`` (new packages).
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+#: In the new root, and in the tar that mmdebstrap leaves.
+BOOT = "banger-boot"
+DEBS = "banger-debs"
+
+#: Files that a reproducible image cannot keep, and what is only a copy of something else.
+_UNWANTED = (
+    "etc/ssh/ssh_host_*",
+    "etc/apt/apt.conf.d/99mmdebstrap",
+    "etc/systemd/system/getty.target.wants/getty@tty1.service",
+    "etc/systemd/system/timers.target.wants/apt-daily*.timer",
+    "etc/systemd/system/timers.target.wants/dpkg-db-backup.timer",
+    "var/cache/apt/*.bin",
+    "var/cache/debconf/*-old",
+    "var/lib/dpkg/*-old",
+)
+
+PREPARE = f'mkdir -p "$1/var/cache/apt/archives" "$1/{BOOT}"'
+#: The moment before any download: packages that change later are new to the cache.
+MARK = f'touch "$1/{BOOT}/started"'
+
+_KERNEL = """set -eu
+root=$1
+export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
+kernel=
+for meta in @METAS@; do
+    kernel=$(apt-cache depends "$meta" 2>/dev/null |
+        sed -n 's/^ *Depends: \\(linux-image-[0-9].*\\)$/\\1/p' | head -n 1)
+    if [ -n "$kernel" ]; then break; fi
+done
+if [ -z "$kernel" ]; then
+    echo "E: banger: the archive has none of the kernel packages" @METAS@ >&2
+    exit 1
+fi
+version=${kernel#linux-image-}
+echo "banger: kernel $version"
+archives=$root/var/cache/apt/archives
+work=$root/@BOOT@/work
+mkdir "$work"
+# The names first, in an empty folder: apt does not name what it finds already there.
+cd "$work"
+apt-get --option APT::Sandbox::User=root --print-uris download "$kernel" busybox-static >uris
+names=$(sed -n "s/^'[^']*' \\([^ ]*\\) .*/\\1/p" uris)
+cd "$archives"
+apt-get --option APT::Sandbox::User=root download "$kernel" busybox-static
+for name in $names; do
+    echo "banger: unpacking $name"
+    dpkg-deb --extract "$archives/$name" "$work"
+done
+mkdir -p "$root/usr/lib/modules" "$root/boot"
+for folder in lib/modules usr/lib/modules; do
+    if [ -d "$work/$folder/$version" ]; then
+        mv "$work/$folder/$version" "$root/usr/lib/modules/"
+    fi
+done
+for program in bin/busybox usr/bin/busybox; do
+    if [ -f "$work/$program" ]; then
+        mv "$work/$program" "$root/@BOOT@/busybox"
+    fi
+done
+mv "$work/boot/vmlinuz-$version" "$root/@BOOT@/vmlinuz"
+mv "$work/boot/config-$version" "$root/boot/"
+rm -rf "$work"
+chroot "$root" depmod "$version"
+echo "$version" >"$root/@BOOT@/version"
+echo "$names" >"$root/@BOOT@/fetched"
+"""
+
+_TIDY = """set -eu
+cd "$1"
+rm -rf @UNWANTED@
+if [ -e etc/dpkg/dpkg.cfg.d/99mmdebstrap ]; then
+    mv etc/dpkg/dpkg.cfg.d/99mmdebstrap etc/dpkg/dpkg.cfg.d/banger-trim
+fi
+find var/log -type f -exec truncate --size 0 {} +
+dpkg-query --admindir="$1/var/lib/dpkg" --show \\
+    --showformat '${Package} ${Version} ${Architecture}\\n' >"@BOOT@/packages"
+mkdir @DEBS@
+find var/cache/apt/archives -maxdepth 1 -name '*.deb' -cnewer @BOOT@/started \\
+    -exec mv --target-directory @DEBS@ {} +
+rm @BOOT@/started
+"""
+
+FORGET_DEBS = f'rm -rf "$1/{DEBS}"'
+
+
+def kernel_hook(metapackages: Sequence[str]) -> str:
+    """Fetch the kernel that the first existing metapackage names, and a static busybox.
+
+    The modules go where the system looks for them; kernel image, busybox and the version into
+    ``/banger-boot``. The kernel is not installed as a package: that would bring an initramfs
+    generator, and the guest's own upgrades would change a file that nobody boots.
+    """
+    return _KERNEL.replace("@METAS@", shlex.join(metapackages)).replace("@BOOT@", BOOT)
+
+
+def tidy_hook() -> str:
+    """Remove what must not be in an image, list its packages, set new .debs apart."""
+    text = _TIDY.replace("@UNWANTED@", " ".join(_UNWANTED))
+    return text.replace("@BOOT@", BOOT).replace("@DEBS@", DEBS)

@@ -1,0 +1,86 @@
+"""Turns an image spec into the mmdebstrap command that makes its root tree as a tar."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from banger.drivers.image import hooks
+from banger.drivers.image.overlay import EPOCH
+from banger.host.command import Command
+
+#: Documentation and translations are a fifth of a plain system, and the hardware database names
+#: devices that no microVM has. Licences stay.
+TRIM = (
+    "path-exclude=/usr/share/man/*",
+    "path-exclude=/usr/share/info/*",
+    "path-exclude=/usr/share/lintian/*",
+    "path-exclude=/usr/share/locale/*",
+    "path-include=/usr/share/locale/locale.alias",
+    "path-exclude=/usr/share/doc/*",
+    "path-include=/usr/share/doc/*/copyright",
+    "path-exclude=/lib/udev/hwdb.d/*",
+    "path-exclude=/usr/lib/udev/hwdb.d/*",
+)
+#: A build may wait for a slow archive, but not for ever. In seconds.
+TIMEOUT = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrap:
+    """One run of mmdebstrap. ``scratch`` and ``debs`` are ours alone; ``work`` holds the tree.
+
+    ``mode`` is ``root`` or ``unshare``. ``sources`` and ``overlay`` are files.
+    """
+
+    mode: str
+    suite: str
+    packages: tuple[str, ...]
+    kernels: tuple[str, ...]
+    apt_options: tuple[str, ...]
+    sources: Path
+    overlay: Path
+    debs: Path
+    new_debs: Path
+    work: Path
+
+    @property
+    def tar(self) -> Path:
+        """What the run leaves."""
+        return self.work / "base.tar"
+
+
+def build_command(plan: Bootstrap) -> Command:
+    """The command; it prints every line that apt and dpkg print."""
+    argv = [
+        "mmdebstrap",
+        f"--mode={plan.mode}",
+        "--variant=minbase",
+        "--format=tar",
+        "--verbose",
+        # Else the essential packages would be gone before the cache can take them.
+        "--skip=essential/unlink",
+        f"--include={','.join(plan.packages)}",
+        *(f"--dpkgopt={option}" for option in TRIM),
+        *(f"--aptopt={option}" for option in plan.apt_options),
+        f"--setup-hook={hooks.PREPARE}",
+        _special("setup", "sync-in", plan.debs, "/var/cache/apt/archives"),
+        f"--setup-hook={hooks.MARK}",
+        f"--customize-hook={hooks.kernel_hook(plan.kernels)}",
+        f"--customize-hook={hooks.tidy_hook()}",
+        _special("customize", "tar-in", plan.overlay, "/"),
+        _special("customize", "sync-out", f"/{hooks.DEBS}", plan.new_debs),
+        f"--customize-hook={hooks.FORGET_DEBS}",
+        plan.suite,
+        str(plan.tar),
+        str(plan.sources),
+    ]
+    environment = {"SOURCE_DATE_EPOCH": str(EPOCH), "TMPDIR": str(plan.work)}
+    return Command(tuple(argv), env=environment, timeout=TIMEOUT, package="mmdebstrap")
+
+
+def _special(hook: str, verb: str, *paths: Path | str) -> str:
+    words: Sequence[str] = [verb, *map(str, paths)]
+    return f"--{hook}-hook={shlex.join(words)}"
