@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Sequence
 from itertools import pairwise
 
 import click
 
+from banger.cli.session import colour_allowed, option
 from banger.cli.text import clean, paint
 from banger.errors import BangerError, InvalidInput, NotFound
 
@@ -37,6 +40,20 @@ def render_error(error: BangerError, *, colour: bool = False) -> list[str]:
 def render_json_error(error: BangerError) -> str:
     """The same as one line of JSON."""
     return json.dumps({"error": {**error.as_dict(), "exit_status": error.exit_status}})
+
+
+def show(error: BangerError, *, as_json: bool = False, refuse_colour: bool = False) -> None:
+    """Print ``error`` on stderr, after what stdout already has."""
+    if as_json:
+        lines = [render_json_error(error)]
+    else:
+        colour = sys.stderr.isatty() and colour_allowed(
+            os.environ, refused=refuse_colour or option("no_color")
+        )
+        lines = render_error(error, colour=colour)
+    sys.stdout.flush()
+    sys.stderr.write("".join(line + "\n" for line in lines))
+    sys.stderr.flush()
 
 
 def _one_line(text: str) -> str:

@@ -64,6 +64,24 @@ class Command(click.Command):
         write_examples(formatter, self.examples)
 
 
+_SPLIT_OFF = "banger.split_off"
+
+
+class SplitCommand(Command):
+    """A command that takes what follows ``--`` away before options are looked for."""
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        at = args.index("--") if "--" in args else len(args)
+        ctx.meta[_SPLIT_OFF] = tuple(args[at + 1 :])
+        return super().parse_args(ctx, args[:at])
+
+
+def split_off() -> tuple[str, ...]:
+    """What followed ``--`` on the command line of a ``SplitCommand``."""
+    words: tuple[str, ...] = click.get_current_context().meta.get(_SPLIT_OFF, ())
+    return words
+
+
 class LazyGroup(click.Group):
     """A group that knows its commands by name and imports one only to run it."""
 

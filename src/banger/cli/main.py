@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
 
 import click
 
-from banger.cli.failures import from_usage, render_error, render_json_error, wants_json
+from banger.cli.failures import from_usage, show, wants_json
 from banger.errors import BangerError, InternalError
 
 #: 128 + SIGINT and 128 + SIGPIPE, what a shell reports for a program ended by them.
@@ -19,6 +20,10 @@ PIPE_CLOSED = 141
 def main(argv: Sequence[str] | None = None) -> int:
     """The ``banger`` command; returns the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character is no reason to fail.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     if "_BANGER_COMPLETE" in os.environ:
         from banger.cli.completion import answer
 
@@ -33,7 +38,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return PIPE_CLOSED
     except KeyboardInterrupt:
-        _to_stderr([""] if sys.stderr.isatty() else [])
         return INTERRUPTED
 
 
@@ -42,8 +46,8 @@ def _run(arguments: list[str]) -> int:
 
     try:
         with root.make_context("banger", list(arguments)) as context:
-            result = root.invoke(context)
-            return result if isinstance(result, int) else 0
+            status: object = root.invoke(context)
+            return status if isinstance(status, int) else 0
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.exceptions.NoArgsIsHelpError as wish:
@@ -52,15 +56,13 @@ def _run(arguments: list[str]) -> int:
     except click.exceptions.Abort:
         return INTERRUPTED
     except click.ClickException as mistake:
-        return show(from_usage(mistake), arguments)
+        return _fail(from_usage(mistake), arguments)
     except BangerError as error:
-        _debug(arguments)
-        return show(error, arguments)
+        return _fail(error, arguments)
     except (BrokenPipeError, KeyboardInterrupt):
         raise
     except Exception as defect:  # noqa: BLE001 - the last resort: no user ever sees a traceback
-        _debug(arguments)
-        return show(
+        return _fail(
             InternalError(
                 "banger met a defect of its own",
                 cause=f"{type(defect).__name__}: {defect}",
@@ -70,32 +72,11 @@ def _run(arguments: list[str]) -> int:
         )
 
 
-def show(error: BangerError, arguments: Sequence[str]) -> int:
-    """Print ``error`` on stderr and return its exit status."""
-    if wants_json(arguments):
-        _to_stderr([render_json_error(error)])
-    else:
-        from banger.cli.session import colour_allowed
-
-        refused = "--no-color" in arguments
-        colour = sys.stderr.isatty() and colour_allowed(os.environ, refused=refused)
-        _to_stderr(render_error(error, colour=colour))
-    return error.exit_status
-
-
-def _debug(arguments: Sequence[str]) -> None:
+def _fail(error: BangerError, arguments: Sequence[str]) -> int:
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments
     if "--debug" in own:
         import traceback
 
         traceback.print_exc()
-
-
-def _to_stderr(lines: Sequence[str]) -> None:
-    sys.stdout.flush()
-    try:
-        for line in lines:
-            sys.stderr.write(line + "\n")
-        sys.stderr.flush()
-    except (OSError, ValueError):
-        pass
+    show(error, as_json=wants_json(own), refuse_colour="--no-color" in own)
+    return error.exit_status

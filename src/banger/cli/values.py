@@ -19,6 +19,7 @@ MIN_MEMORY_MIB = 64
 MAX_MEMORY_MIB = 32768
 MIN_DISK_BYTES = 64 * MIB
 MAX_DISK_BYTES = 2048 * GIB
+MAX_SECONDS = 3600
 
 
 class Checked(click.ParamType[Any]):
@@ -103,9 +104,9 @@ def _timeout(flag: str, text: str) -> float:
         raise InvalidInput(
             f"{flag} {text!r} is not a duration", cause=str(error), resolution=f"{flag} 60"
         ) from None
-    if seconds > 86400:
+    if seconds > MAX_SECONDS:
         raise InvalidInput(
-            f"{flag} {text} is too long", cause="at most one day", resolution=f"{flag} 1h"
+            f"{flag} {text} is too long", cause="at most one hour", resolution=f"{flag} 10m"
         )
     return seconds
 

@@ -111,7 +111,13 @@ def paint_cell(key: str, cell: str, text: str) -> str:
 @click.option("--state", metavar="STATE", help="Only VMs in this state.")
 @click.option("-a", "--all", "everything", is_flag=True, hidden=True, help="All (the default).")
 @output_options
-def list_vms(patterns: tuple[str, ...], state: str | None, everything: bool, **rest: Any) -> None:  # noqa: ARG001, FBT001 - accepted by habit
+def list_vms(
+    *,
+    patterns: tuple[str, ...],
+    state: str | None,
+    everything: bool,  # noqa: ARG001 - accepted by habit
+    **rest: Any,
+) -> None:
     output = take_output(rest)
     chosen = choose_fields(FIELDS, DEFAULT, output)
     keys = wanted_keys(FIELDS, chosen, output)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import socket
@@ -10,8 +9,17 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 from urllib.parse import quote
 
+from banger.api.frames import (
+    CONTROL,
+    STDERR,
+    STDIN,
+    STDOUT,
+    Decoder,
+    decode_control,
+    encode,
+    encode_control,
+)
 from banger.client.client import BangerClient, problem_to_error
-from banger.client.frames import CONTROL, STDERR, STDIN, STDOUT, FrameDecoder, encode_frame
 from banger.client.transport import Connection, ConnectionCut, Response, request_head
 from banger.errors import BangerError, from_dict
 
@@ -84,9 +92,10 @@ class ExecStream:
         self._write = write
         self._source = source
         self._interrupts = interrupts
-        self._decoder = FrameDecoder()
+        self._decoder = Decoder()
         self._outgoing = bytearray()
-        self._status: int | None = None
+        #: The command's exit status once it has ended.
+        self.status: int | None = None
         self._connection = Connection(client.socket_path, ACCEPT_TIMEOUT)
         try:
             self._begin(ref, argv, env or {})
@@ -97,35 +106,37 @@ class ExecStream:
     def _begin(self, ref: str, argv: Sequence[str], env: dict[str, str]) -> None:
         headers = {"Content-Type": MEDIA_TYPE, "Transfer-Encoding": "chunked"}
         target = f"/v1/vms/{quote(ref, safe='', errors='replace')}/exec"
-        first = json.dumps({"argv": list(argv), "env": env, "cwd": ""}).encode()
-        self._queue(CONTROL, first)
+        self._queue(encode_control({"argv": list(argv), "env": env, "cwd": ""}))
         if self._source is None:
-            self._queue(STDIN, b"")
+            self._queue(encode(STDIN, b""))
         self._connection.send(request_head("POST", target, headers) + self._outgoing)
         self._outgoing.clear()
-        self._response = Response.receive(self._connection)
-        if self._response.status >= 400:
-            raise problem_to_error(self._response.read(), self._response.status)
+        response = Response.receive(self._connection)
+        if response.status >= 400:
+            raise problem_to_error(response.read(), response.status)
+        self._pump = _Pump(response)
+        self._connection.socket.setblocking(False)
+        self._receive(self._pump.feed(self._connection.take_buffer()))
 
-    def _queue(self, channel: int, payload: bytes) -> None:
-        frame = encode_frame(channel, payload)
+    def _queue(self, frame: bytes) -> None:
         self._outgoing += b"%x\r\n" % len(frame) + frame + b"\r\n"
 
     def run(self) -> int:
         """Pump until the command ends and return its exit status."""
-        pump = _Pump(self._response)
-        sock = self._connection.socket
-        sock.setblocking(False)
         try:
-            self._receive(pump.feed(self._connection.take_buffer()))
-            while self._status is None:
-                self._turn(sock, pump)
-            return self._status
+            while self.status is None:
+                self.advance()
+            return self.status
         finally:
-            self._connection.close()
+            self.close()
 
-    def _turn(self, sock: socket.socket, pump: _Pump) -> None:
-        """Wait for whatever comes first and handle it."""
+    def close(self) -> None:
+        """Give up the connection; a command that still runs is ended by the daemon."""
+        self._connection.close()
+
+    def advance(self) -> None:
+        """Wait for whatever comes first and handle it; ``status`` is set at the end."""
+        sock, pump = self._connection.socket, self._pump
         poll = select.poll()
         poll.register(sock, select.POLLIN | (select.POLLOUT if self._outgoing else 0))
         source = self._source.fileno() if self._source is not None else -1
@@ -138,10 +149,10 @@ class ExecStream:
         ready = dict(poll.poll(0 if wants_input and source < 0 else None))
         if self._interrupts in ready:
             for number in os.read(self._interrupts, 64):
-                self._queue(CONTROL, json.dumps({"signal": number}).encode())
+                self._queue(encode_control({"signal": number}))
         if self._source is not None and wants_input and (source < 0 or source in ready):
             piece = self._source.read()
-            self._queue(STDIN, piece)
+            self._queue(encode(STDIN, piece))
             if not piece:
                 self._source = None
         if self._outgoing:
@@ -169,7 +180,7 @@ class ExecStream:
         if not data:
             raise _stream_cut()
         self._receive(pump.feed(data))
-        if pump.finished and self._status is None:
+        if pump.finished and self.status is None:
             raise _stream_cut()
 
     def _receive(self, body: bytes) -> None:
@@ -177,11 +188,11 @@ class ExecStream:
             if channel in (STDOUT, STDERR):
                 self._write(channel, payload)
             elif channel == CONTROL:
-                self._control(json.loads(payload))
+                self._control(decode_control(payload))
 
     def _control(self, message: dict[str, object]) -> None:
         if "exit" in message:
-            self._status = int(str(message["exit"])) & 0xFF
+            self.status = int(str(message["exit"])) & 0xFF
         elif isinstance(problem := message.get("error"), dict):
             raise from_dict({k: v for k, v in problem.items() if isinstance(v, str)})
 

@@ -1,0 +1,36 @@
+"""Runs a command in a guest with this process's own streams, by the agent or else by SSH."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+
+from banger.api.frames import STDOUT
+from banger.cli.interrupts import forwarded
+from banger.client.client import BangerClient, NoAgent
+from banger.client.exec_stream import DescriptorInput, ExecStream
+
+
+def write_stream(channel: int, data: bytes) -> None:
+    """Pass output on as it is."""
+    stream = (sys.stdout if channel == STDOUT else sys.stderr).buffer
+    stream.write(data)
+    stream.flush()
+
+
+def run_in_guest(client: BangerClient, ref: str, argv: Sequence[str], *, stdin: bool = True) -> int:
+    """The exit status of ``argv`` in the guest; SIGINT, SIGTERM and SIGHUP go there too."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    source = DescriptorInput(sys.stdin.fileno()) if stdin and sys.stdin is not None else None
+    try:
+        with forwarded() as interrupts:
+            return ExecStream(
+                client, ref, argv, write=write_stream, source=source, interrupts=interrupts
+            ).run()
+    except NoAgent:
+        from banger.client.terminal import run_ssh
+
+        ssh = client.access(ref)["ssh"]
+        return run_ssh([*ssh, "--", shlex.join(argv)], stdin=stdin)

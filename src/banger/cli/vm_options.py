@@ -1,0 +1,96 @@
+"""The options that describe a VM, shared by ``run`` and ``create``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import click
+
+from banger.cli.names import image_names
+from banger.cli.session import command_path
+from banger.cli.values import DISK_SIZE, EXISTING_FILE, IMAGE_NAME, MEMORY, VCPUS, VM_NAME
+from banger.errors import InvalidInput
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+#: Option's argument name -> field of the request, for what is sent only if given.
+BODY = {
+    "name": "name",
+    "vcpus": "vcpus",
+    "memory": "memory_mib",
+    "overlay_size": "overlay_bytes",
+    "disk_size": "work_disk_bytes",
+    "image": "image",
+    "rootfs": "rootfs",
+    "kernel": "kernel",
+    "initrd": "initrd",
+    "vmm": "vmm",
+    "storage": "storage",
+    "network": "network",
+    "profile": "profile",
+}
+
+
+def vm_options(function: _F) -> _F:
+    """Add the options; they arrive as the keys of ``BODY``."""
+    for decorator in reversed(
+        [
+            click.option("--name", type=VM_NAME, help="Name (default: a free one is made up)."),
+            click.option(
+                "--vcpu", "--vcpus", "vcpus", type=VCPUS, metavar="N", help="Virtual CPUs (2)."
+            ),
+            click.option(
+                "--ram", "--memory", "memory", type=MEMORY, metavar="SIZE",
+                help="Memory: MiB, or 512M, 2G (1024).",
+            ),
+            click.option(
+                "--image", type=IMAGE_NAME, metavar="NAME", shell_complete=image_names,
+                help="Image to boot (debian, built when missing).",
+            ),
+            click.option(
+                "--overlay-size", type=DISK_SIZE, metavar="SIZE",
+                help="Most that the VM may write over its image (8G).",
+            ),
+            click.option(
+                "--disk-size", type=DISK_SIZE, metavar="SIZE", help="Add a work disk."
+            ),
+            click.option("--rootfs", type=EXISTING_FILE, metavar="FILE", help="Own ext4 file."),
+            click.option("--kernel", type=EXISTING_FILE, metavar="FILE", help="Own vmlinux."),
+            click.option("--initrd", type=EXISTING_FILE, metavar="FILE", help="Own initrd."),
+            click.option("--vmm", type=click.Choice(["auto", "qemu"]), help="VMM (auto)."),
+            click.option(
+                "--storage", type=click.Choice(["auto", "qcow2", "reflink", "copy"]),
+                help="How the overlay is kept (auto).",
+            ),
+            click.option(
+                "--network", type=click.Choice(["auto", "tap", "user"]),
+                help="tap needs root; user does not (auto).",
+            ),
+            click.option(
+                "--profile", type=click.Choice(["auto", "standard", "fast"]),
+                help="How the guest boots (auto).",
+            ),
+        ]
+    ):  # fmt: skip
+        function = decorator(function)
+    return function
+
+
+def vm_body(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The request for a VM; contradictions between the options are refused."""
+    own = [key for key in ("rootfs", "kernel", "initrd") if options.get(key)]
+    if own and options.get("image"):
+        raise InvalidInput(
+            f"--image and --{own[0]} exclude each other",
+            cause="a VM boots either an image or your own files",
+            resolution=f"{command_path()} --image {options['image']}",
+        )
+    if own and not (options.get("rootfs") and options.get("kernel")):
+        missing = "kernel" if options.get("rootfs") else "rootfs"
+        raise InvalidInput(
+            f"--{own[0]} is given without --{missing}",
+            cause="booting your own files needs --rootfs and --kernel",
+            resolution=f"{command_path()} --rootfs FILE --kernel FILE",
+        )
+    return {field: options[key] for key, field in BODY.items() if options.get(key) is not None}
