@@ -100,7 +100,7 @@ def _net() -> str:
 
 
 def _image() -> str:
-    reason = missing(("mmdebstrap", "e2fsprogs", "busybox", "net"))
+    reason = missing(("mmdebstrap", "e2fsprogs", "net"))
     if not reason and _root() and _userns():
         reason = f"{_root()}, and {_userns()}"
     return reason

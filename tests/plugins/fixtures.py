@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,14 +18,21 @@ from tests.plugins.home import Home
 from tests.plugins.inventory import Inventory
 
 
-@pytest.fixture
-def home() -> Iterator[Home]:
-    """An empty home; whatever starts in it has ended when the test has."""
+@contextmanager
+def temporary_home() -> Iterator[Home]:
+    """An empty home; whatever starts in it has ended when the block has."""
     made = Home(Path(tempfile.mkdtemp(prefix="bgr-")))
     try:
         yield made
     finally:
         made.clear()
+
+
+@pytest.fixture
+def home() -> Iterator[Home]:
+    """An empty home for one test."""
+    with temporary_home() as made:
+        yield made
 
 
 @pytest.fixture
@@ -67,7 +75,9 @@ def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    home = getattr(item, "funcargs", {}).get("home")
-    if report.failed and isinstance(home, Home) and home.root.exists():
-        report.sections.extend(home.logs())
+    if report.failed:
+        for value in getattr(item, "funcargs", {}).values():
+            if isinstance(value, Home) and value.root.exists():
+                report.sections.extend(value.logs())
+                break
     return report

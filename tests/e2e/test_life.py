@@ -1,0 +1,100 @@
+"""One VM from its creation to its end, and what becomes of it on the way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tests.plugins.home import Home
+from tests.requirements import needs
+
+pytestmark = needs("qemu", "image", "ssh")
+
+
+def _vm(home: Home, name: str) -> dict[str, Any]:
+    found = home.json("show", name)
+    vm: dict[str, Any] = found[0] if isinstance(found, list) else found
+    return vm
+
+
+def _await_state(home: Home, name: str, state: str, seconds: float = 60) -> dict[str, Any]:
+    deadline = time.monotonic() + seconds
+    while (vm := _vm(home, name))["state"] != state:
+        assert time.monotonic() < deadline, f"{name} is {vm['state']}, not {state}"
+        time.sleep(0.2)
+    return vm
+
+
+def test_stop_and_start_keep_disk_address_and_mac(
+    banger_with_image: Home, leaves_nothing: Callable[[], None]
+) -> None:
+    banger = banger_with_image
+    banger.ok("run", "--name", "web")
+    banger.ok("exec", "web", "--", "sh", "-c", "echo kept >/root/note; sync")
+    before = _vm(banger, "web")
+    banger.ok("stop", "web")
+    stopped = _vm(banger, "web")
+    assert (stopped["state"], stopped["pid"] or None) == ("stopped", None)
+    banger.ok("start", "web")
+    after = _vm(banger, "web")
+    assert banger.ok("exec", "web", "--", "cat", "/root/note") == "kept\n"
+    for key in ("id", "address", "mac", "ssh_host", "ssh_port"):
+        assert after[key] == before[key], key
+    banger.ok("rm", "--force", "web")
+    assert banger.json("ls") == []
+
+
+def test_a_reboot_of_the_guest_ends_the_vm(
+    banger_with_image: Home, leaves_nothing: Callable[[], None]
+) -> None:
+    banger = banger_with_image
+    banger.ok("run", "--name", "web")
+    pid = _vm(banger, "web")["pid"]
+    banger("exec", "web", "--", "reboot")
+    vm = _await_state(banger, "web", "stopped")
+    assert vm["last_exit"]["reason"] == "guest-reboot"
+    assert not os.path.exists(f"/proc/{pid}")  # noqa: PTH110 - a process, not a file of ours
+    banger.ok("rm", "web")
+
+
+def test_a_killed_daemon_costs_nothing(
+    banger_with_image: Home, leaves_nothing: Callable[[], None]
+) -> None:
+    banger = banger_with_image
+    banger.ok("run", "--name", "web")
+    boot = banger.ok("exec", "web", "--", "cat", "/proc/sys/kernel/random/boot_id")
+    os.kill(banger.json("daemon", "status")["pid"], signal.SIGKILL)
+    assert banger.ok("exec", "web", "--", "cat", "/proc/sys/kernel/random/boot_id") == boot
+    banger.ok("rm", "--force", "web")
+
+
+def test_a_killed_vmm_is_told_apart(
+    banger_with_image: Home, leaves_nothing: Callable[[], None]
+) -> None:
+    banger = banger_with_image
+    banger.ok("run", "--name", "web", "--no-wait")
+    os.kill(_vm(banger, "web")["pid"], signal.SIGKILL)
+    vm = _await_state(banger, "web", "stopped")
+    assert vm["last_exit"]["reason"] == "vmm-died"
+    banger.ok("rm", "web")
+
+
+def test_two_vms_at_once(banger_with_image: Home, leaves_nothing: Callable[[], None]) -> None:
+    banger = banger_with_image
+    for name in ("one", "two"):
+        banger.ok("run", "--name", name, "--vcpu", "1", "--memory", "512")
+    for name in ("one", "two"):
+        assert banger.ok("exec", name, "--", "hostname") == f"{name}\n"
+    assert len({(vm["ssh_host"], vm["ssh_port"]) for vm in banger.json("ls")}) == 2
+    banger.ok("rm", "--force", "one", "two")
+
+
+def test_a_command_in_a_vm_of_its_own(
+    banger_with_image: Home, leaves_nothing: Callable[[], None]
+) -> None:
+    result = banger_with_image("run", "--rm", "--network", "user", "--", "sh", "-c", "exit 7")
+    assert result.status == 7, result.stderr
+    assert banger_with_image.json("ls") == []
