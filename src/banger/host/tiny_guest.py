@@ -13,7 +13,7 @@ from typing import Literal
 #: What the guest does after its message. ``halt`` sleeps for ever with interrupts off (no CPU
 #: time), ``reset`` resets the machine by a triple fault, ``poweroff`` and ``reboot`` use the
 #: ACPI sleep and reset registers of the ``microvm`` machine, ``echo`` sends back each byte
-#: it gets, ``flood`` repeats the message without end.
+#: it gets until a ``q`` powers it off, ``flood`` repeats the message without end.
 Then = Literal["halt", "reset", "poweroff", "reboot", "echo", "flood"]
 
 #: Physical load address: 16 MiB, clear of firmware and start-up tables.
@@ -77,8 +77,8 @@ def _code(then: Then, message: int) -> bytes:
         case "echo":
             wait = b"\x66\xba" + struct.pack("<H", _COM1_STATUS) + b"\xec\xa8\x01\x74\xfb"
             get = b"\x66\xba" + struct.pack("<H", _COM1) + b"\xec"
-            body = wait + get + _send()
-            return say + _forever(body)
+            leave = b"\x3c\x71\x74" + _offset(len(send) + 2)  # cmp al, 'q'; jz past the loop
+            return say + _forever(wait + get + leave + send) + _store(_SLEEP_CONTROL, 0x34) + _HALT
         case "flood":
             return _forever(say)
 
