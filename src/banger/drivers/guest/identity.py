@@ -1,0 +1,142 @@
+"""Renders a VM's identity as the archive that travels behind the image's initrd (pure).
+
+It holds our init, a file that init's shell reads, files for the root file system, and a tree
+for ``/run``: masked units, our own units and the agent. So every boot uses the guest side of
+the banger that starts the VM, whatever banger built the image.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import shlex
+
+from banger.drivers.guest.base import Identity
+from banger.drivers.guest.guest_files import guest_file
+from banger.drivers.guest.profiles import FAST, check_profile, masked_units
+from banger.errors import InvalidInput
+from banger.host import cpio
+
+#: Labels of letters, digits and '-', as sethostname(2) and hosts(5) bear them.
+_HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,62}[A-Za-z0-9])?\Z")
+_MACHINE_ID = re.compile(r"[0-9a-f]{32}\Z")
+_AGENT = (
+    "start_agent.py",
+    *(f"agent/{name}.py" for name in ("__init__", "main", "port", "command", "machine")),
+)
+_UNITS = "banger/run/systemd/system"
+
+
+def identity_archive(identity: Identity, *, now: int) -> bytes:
+    """The archive. ``now`` (Unix seconds) becomes the guest's clock if it has none.
+
+    Raises ``InvalidInput`` for an identity that would break the files it is written into.
+    """
+    _check(identity)
+    entries = [
+        cpio.file("init", guest_file("init"), 0o755),
+        cpio.file("banger/identity", settings_text(identity, now).encode(), 0o600),
+        cpio.file("banger/etc/hostname", f"{identity.hostname}\n".encode()),
+        cpio.file("banger/etc/machine-id", f"{identity.machine_id}\n".encode(), 0o444),
+        cpio.file("banger/etc/resolv.conf", resolver_text(identity).encode()),
+        cpio.file("banger/hosts", hosts_text(identity).encode()),
+        cpio.file("banger/authorized_key", _line(identity.authorized_key), 0o600),
+        cpio.file("banger/ssh/ssh_host_ed25519_key", _line(identity.host_key), 0o600),
+        cpio.file("banger/ssh/ssh_host_ed25519_key.pub", _line(identity.host_public_key)),
+        *_run_tree(identity.profile),
+    ]
+    return cpio.archive(cpio.with_folders(entries))
+
+
+def settings_text(identity: Identity, now: int) -> str:
+    """What init's shell reads: one assignment a line, every value quoted."""
+    lease = identity.lease
+    values = {
+        "HOSTNAME": identity.hostname,
+        "ADDRESS": lease.address,
+        "PREFIX": str(lease.prefix_length),
+        "GATEWAY": lease.gateway,
+        "PROFILE": identity.profile,
+        "WORK_DISK": "1" if identity.work_disk else "",
+        "CLOCK": str(now),
+    }
+    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
+
+
+def hosts_text(identity: Identity) -> str:
+    """The lines of /etc/hosts that are ours; init marks them and leaves all others alone."""
+    name = identity.hostname
+    short = name.partition(".")[0]
+    names = name if short == name else f"{name} {short}"
+    return (
+        "127.0.0.1 localhost\n"
+        f"127.0.1.1 {names}\n"
+        "::1 localhost ip6-localhost ip6-loopback\n"
+        "ff02::1 ip6-allnodes\n"
+        "ff02::2 ip6-allrouters\n"
+    )
+
+
+def resolver_text(identity: Identity) -> str:
+    """The guest's /etc/resolv.conf."""
+    servers = identity.lease.nameservers
+    lines = [f"nameserver {server}\n" for server in servers]
+    return "# written by banger at each boot\n" + "".join(lines)
+
+
+def _run_tree(profile: str) -> list[cpio.Entry]:
+    entries = [cpio.link(f"{_UNITS}/{unit}", "/dev/null") for unit in masked_units(profile)]
+    entries += [
+        *(cpio.file(f"banger/run/banger/{name}", guest_file(name)) for name in _AGENT),
+        cpio.file("banger/run/banger/adopt", guest_file("adopt"), 0o755),
+        *(_unit("banger-agent.service"), _wanted("multi-user.target", "banger-agent.service")),
+        *(
+            _unit("serial-getty@.service"),
+            _wanted("getty.target", "serial-getty@ttyS0.service", "serial-getty@.service"),
+        ),
+    ]
+    if profile == FAST:
+        journal = "banger/run/systemd/journald.conf.d/banger.conf"
+        entries.append(cpio.file(journal, guest_file("journald.conf")))
+        drop_in = f"{_UNITS}/ssh.service.d/banger.conf"
+        entries.append(cpio.file(drop_in, guest_file("ssh-early.conf")))
+    return entries
+
+
+def _unit(name: str) -> cpio.Entry:
+    return cpio.file(f"{_UNITS}/{name}", guest_file(name))
+
+
+def _wanted(target: str, name: str, template: str = "") -> cpio.Entry:
+    return cpio.link(f"{_UNITS}/{target}.wants/{name}", f"../{template or name}")
+
+
+def _line(text: str) -> bytes:
+    return f"{text.rstrip()}\n".encode()
+
+
+def _check(identity: Identity) -> None:
+    check_profile(identity.profile)
+    if not _HOSTNAME.match(identity.hostname):
+        raise _illegal("hostname", identity.hostname)
+    if not _MACHINE_ID.match(identity.machine_id):
+        raise _illegal("machine id", identity.machine_id)
+    for title, line in (
+        ("authorized key", identity.authorized_key),
+        ("public host key", identity.host_public_key),
+    ):
+        if not line.strip() or not line.strip().isprintable():
+            raise _illegal(title, line)
+    for address in (identity.lease.address, identity.lease.gateway, *identity.lease.nameservers):
+        try:
+            ipaddress.ip_address(address)
+        except ValueError as error:
+            raise _illegal("address", address) from error
+
+
+def _illegal(title: str, value: str) -> InvalidInput:
+    return InvalidInput(
+        f"the {title} {value!r} cannot be given to a guest",
+        cause="it is malformed",
+        resolution="banger show --json, and report it if banger itself chose this value",
+    )

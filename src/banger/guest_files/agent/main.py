@@ -1,0 +1,279 @@
+"""banger's agent: runs in a guest and serves its host over one port.
+
+Standard library only, Python 3.9 or newer; the messages are described by the host's side,
+``drivers/guest/agent_protocol.py``. One thread and one poll: no command waits for another,
+and while no host is connected the process sleeps until a signal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from . import machine
+from .command import Command
+from .port import QUEUE_LIMIT, Port
+
+VERSION = 1
+PORT_NAME = "banger.0"
+#: Seconds from SIGHUP to SIGKILL for a command that nobody waits for any more.
+GRACE = 5.0
+
+Handler = Callable[[int], None]
+
+
+class Agent:
+    """The loop. ``reconnects`` tells a virtio port, where hosts come and go, from a socket."""
+
+    def __init__(self, port: Port, *, reconnects: bool) -> None:
+        self.port = port
+        self.reconnects = reconnects
+        self.connected = False
+        self.greeted = False
+        self.power_off_pid = 0
+        self.commands: dict[int, Command] = {}
+        self.poll = select.poll()
+        self.handlers: dict[int, tuple[int, Handler]] = {}
+        self.wake, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        for number in (signal.SIGCHLD, signal.SIGIO):
+            signal.signal(number, lambda *_: None)
+
+    def run(self) -> None:
+        """Serve for ever."""
+        self.watch(self.wake, select.POLLIN, lambda _: self.woken())
+        self.connect()
+        while True:
+            self.settle()
+            for fd, mask in self.poll.poll(self.time_left()):
+                if fd == self.port.fd:
+                    self.port_ready(mask)
+                elif fd in self.handlers:
+                    self.handlers[fd][1](fd)
+
+    def settle(self) -> None:
+        """Between two waits: send, kill what is overdue, ask poll for what is useful."""
+        now = time.monotonic()
+        for command in self.commands.values():
+            if command.kill_at is not None and command.kill_at <= now:
+                command.kill_at = None
+                command.signal(signal.SIGKILL)
+        if self.connected:
+            with contextlib.suppress(OSError):  # poll will tell that the host has gone
+                self.port.flush()
+            mask = select.POLLIN | (select.POLLOUT if self.port.queue else 0)
+            self.watch(self.port.fd, mask, lambda _: None)
+        wanted = {self.wake, self.port.fd}
+        for fd, mask, handler in self.useful():
+            self.watch(fd, mask, handler)
+            wanted.add(fd)
+        for fd in [fd for fd in self.handlers if fd not in wanted]:
+            self.unwatch(fd)
+
+    def useful(self) -> Iterator[tuple[int, int, Handler]]:
+        """The pipes whose readiness can be used: others would make poll return at once."""
+        room = self.port.queued < QUEUE_LIMIT
+        for command in self.commands.values():
+            if command.waits_for_stdin:
+                yield command.stdin, select.POLLOUT, lambda _, c=command: c.write_stdin()
+            for fd, channel in command.outputs.items():
+                if room and command.credit[channel] > 0:
+                    yield fd, select.POLLIN, lambda fd, c=command: self.output_ready(c, fd)
+
+    def watch(self, fd: int, mask: int, handler: Handler) -> None:
+        if self.handlers.get(fd, (0, None))[0] != mask:
+            self.poll.register(fd, mask)
+        self.handlers[fd] = (mask, handler)
+
+    def unwatch(self, fd: int) -> None:
+        if self.handlers.pop(fd, None):
+            # The descriptor may be closed already; poll does not mind.
+            self.poll.unregister(fd)
+
+    def time_left(self) -> float | None:
+        """Milliseconds to the next deadline."""
+        times = [c.kill_at for c in self.commands.values() if c.kill_at is not None]
+        return max(0.0, min(times) - time.monotonic()) * 1000 + 1 if times else None
+
+    def connect(self) -> None:
+        """Begin to serve if the host is there; else a signal will tell when it comes."""
+        if self.reconnects:
+            # Asked for before looking, so that no arrival falls in between.
+            self._signals(on=True)
+        look = select.poll()
+        look.register(self.port.fd, select.POLLIN)
+        if any(mask & select.POLLHUP for _, mask in look.poll(0)):
+            return
+        if self.reconnects:
+            # From here on poll tells everything; a signal for every piece would only cost.
+            self._signals(on=False)
+        self.connected = True
+
+    def _signals(self, *, on: bool) -> None:
+        flags = fcntl.fcntl(self.port.fd, fcntl.F_GETFL)
+        fcntl.fcntl(self.port.fd, fcntl.F_SETOWN, os.getpid())
+        wanted = flags | os.O_ASYNC if on else flags & ~os.O_ASYNC
+        fcntl.fcntl(self.port.fd, fcntl.F_SETFL, wanted)
+
+    def disconnect(self) -> None:
+        """The host has gone: nobody is served, nothing of the conversation stays."""
+        self.give_up_commands()
+        if not self.reconnects:
+            sys.exit(0)
+        self.unwatch(self.port.fd)
+        self.connected = self.greeted = False
+        while self.port.fill() and self.port.inbox:
+            self.port.reset_input()
+        self.port.reset_input()
+        self.port.reset_output()
+        self.connect()
+
+    def woken(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.wake, 4096)
+        self.reap()
+        if not self.connected:
+            self.connect()
+
+    def reap(self) -> None:
+        while True:
+            try:
+                pid, raw = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            status = os.waitstatus_to_exitcode(raw)
+            if pid == self.power_off_pid and status != 0:
+                machine.power_off_now()
+            for command in list(self.commands.values()):
+                if command.pid == pid and not command.ended:
+                    command.finish(status if status >= 0 else 128 - status)
+                    self.forget_if_done(command)
+
+    def port_ready(self, mask: int) -> None:
+        if mask & (select.POLLHUP | select.POLLERR):
+            self.disconnect()
+            return
+        if mask & select.POLLIN:
+            alive = self.port.fill()
+            for message, payload in self.port.messages():
+                self.answer(message, payload)
+            if not alive:
+                self.disconnect()
+
+    def answer(self, message: dict[str, Any], payload: bytes) -> None:
+        try:
+            if message["type"] == "hello":
+                self.hello(message)
+            elif self.greeted:
+                self.handle(message, payload)
+        except (KeyError, ValueError, TypeError, AttributeError, OSError) as error:
+            text = f"{type(error).__name__}: {error}"
+            self.port.put({"type": "error", "id": message.get("id"), "message": text})
+
+    def hello(self, message: dict[str, Any]) -> None:
+        """A new conversation begins, also if the end of the last one was not seen."""
+        self.give_up_commands()
+        self.port.reset_output()
+        self.greeted = True
+        self.port.put({"type": "hello", "nonce": message["nonce"], "version": VERSION})
+
+    def handle(self, message: dict[str, Any], payload: bytes) -> None:
+        kind, ident = message["type"], message["id"]
+        if kind == "exec":
+            self.execute(message)
+        elif kind in ("data", "credit", "signal", "close"):
+            command = self.commands.get(ident)
+            # Absent: the command ended while this message was on its way.
+            if command is not None:
+                self.steer(command, message, payload)
+        else:
+            self.port.put({"type": "reply", "id": ident, **self.request(message)})
+
+    def request(self, message: dict[str, Any]) -> dict[str, object]:
+        kind = message["type"]
+        if kind == "ping":
+            return {**machine.facts(), "agent": VERSION, "commands": len(self.commands)}
+        if kind == "set_clock":
+            machine.set_clock(float(message["time"]))
+        elif kind == "shutdown":
+            self.power_off_pid = machine.start_power_off()
+        else:
+            raise ValueError(f"unknown request {kind}")
+        return {}
+
+    def execute(self, message: dict[str, Any]) -> None:
+        command = Command(int(message["id"]), self.port)
+        argv = [str(word) for word in message["argv"]]
+        env = {str(name): str(value) for name, value in message.get("env", {}).items()}
+        if not argv or command.id in self.commands:
+            raise ValueError("a command needs words and an id of its own")
+        try:
+            command.start(argv, env, str(message.get("cwd", "")))
+        except OSError as error:
+            command.refuse(argv, error)
+        else:
+            self.commands[command.id] = command
+
+    def steer(self, command: Command, message: dict[str, Any], payload: bytes) -> None:
+        kind = message["type"]
+        if kind == "data":
+            command.feed(payload)
+        elif kind == "credit":
+            command.credit[message["channel"]] += int(message["bytes"])
+        elif kind == "signal":
+            command.signal(int(message["signal"]))
+        else:
+            self.give_up(command)
+
+    def output_ready(self, command: Command, fd: int) -> None:
+        if fd in command.outputs:
+            command.read_output(fd)
+            self.forget_if_done(command)
+
+    def forget_if_done(self, command: Command) -> None:
+        if command.done:
+            self.commands.pop(command.id, None)
+
+    def give_up(self, command: Command) -> None:
+        """Nobody waits for the command any more: SIGHUP, and SIGKILL for one that stays."""
+        command.close_stdin()
+        for fd in list(command.outputs):
+            command.close_output(fd)
+        command.signal(signal.SIGHUP)
+        command.signal(signal.SIGCONT)
+        command.kill_at = time.monotonic() + GRACE
+        self.forget_if_done(command)
+
+    def give_up_commands(self) -> None:
+        for command in list(self.commands.values()):
+            self.give_up(command)
+
+
+def open_port() -> int:
+    """The descriptor of our port, found by its name: udev's links may not exist."""
+    folder = "/sys/class/virtio-ports"
+    for _ in range(200):
+        for device in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+            with open(f"{folder}/{device}/name", encoding="ascii", errors="replace") as file:
+                if file.read().strip() == PORT_NAME:
+                    return os.open(f"/dev/{device}", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+        time.sleep(0.01)
+    raise SystemExit(f"there is no port {PORT_NAME}")
+
+
+def main() -> None:
+    """``main.py`` serves the virtio port, ``main.py FD`` an open socket until it closes."""
+    os.chdir("/")
+    given = int(sys.argv[1]) if len(sys.argv) > 1 else -1
+    if given >= 0:
+        os.set_inheritable(given, False)
+    Agent(Port(given if given >= 0 else open_port()), reconnects=given < 0).run()
