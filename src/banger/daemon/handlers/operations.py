@@ -16,7 +16,7 @@ class Operations(Endpoint):
 
     async def get(self, request: Request) -> Response:
         active = codec.flag(read_query(request, "active"), "active")
-        listed = [self.describe(one) for one in self.services.operations.all(active_only=active)]
+        listed = [self.describe(one) for one in self.services.operations.list(active_only=active)]
         return Response(b'{"operations":[' + b",".join(listed) + b"]}", media_type=routes.JSON)
 
 

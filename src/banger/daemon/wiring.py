@@ -1,0 +1,134 @@
+"""The composition root: the only module that names concrete drivers."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from banger import __version__
+from banger.build import build_id
+from banger.daemon.assembly import Assembly
+from banger.daemon.late_vmm import LateVMM
+from banger.daemon.ports import DaemonFacts
+from banger.daemon.selection import Selection
+from banger.drivers.guest.initrd import build_initrd
+from banger.drivers.image.builder import DebianBuilder
+from banger.drivers.network.tap import Tap
+from banger.drivers.network.user import User
+from banger.drivers.storage.copy import Copy
+from banger.drivers.storage.qcow2 import Qcow2
+from banger.drivers.storage.reflink import Reflink
+from banger.drivers.storage.work_disk import WorkDisks
+from banger.drivers.vmm.architecture import Accelerator, of_host
+from banger.drivers.vmm.base import VMM
+from banger.drivers.vmm.qemu.driver import QemuVMM
+from banger.host import process
+from banger.host.nameservers import host_nameservers
+from banger.host.privilege import Privilege
+from banger.paths import Paths
+from banger.service.context import Context, Drivers
+from banger.service.events import EventBus
+from banger.service.failpoints import Failpoints
+from banger.settings import Settings
+from banger.store.database import open_database
+from banger.store.images import Images
+from banger.store.operations import Operations
+from banger.store.resources import Resources
+from banger.store.vms import VMs
+
+_log = logging.getLogger(__name__)
+#: The user that VMMs run as when the daemon is root (Debian's fixed ids of nobody and nogroup).
+_NOBODY = (65534, 65534)
+
+
+def build(paths: Paths, settings: Settings, stopping: asyncio.Event) -> Assembly:
+    """Everything of one daemon, ready to be started. Opens the database, and nothing else."""
+    uid = os.geteuid()
+    boot_id = process.boot_id()
+    database, warning = open_database(paths.database)
+    if warning:
+        _log.error("%s", warning)
+    selection = Selection(paths, settings)
+    vmm = qemu(selection)
+    context = Context(
+        uid=uid,
+        boot_id=boot_id,
+        paths=paths,
+        settings=settings,
+        drivers=drivers(settings, uid, selection, vmm),
+        database=database,
+        vms=VMs(database),
+        images=Images(database),
+        operations=Operations(database),
+        resources=Resources(database),
+        events=EventBus(),
+        failpoints=Failpoints(settings.failpoints),
+    )
+    facts = DaemonFacts(
+        version=__version__,
+        build=build_id(),
+        pid=os.getpid(),
+        uid=uid,
+        socket=str(paths.socket),
+        database=str(paths.database),
+        log=str(paths.daemon_log),
+        started_at=time.time(),
+        boot_id=boot_id,
+    )
+    told = functools.partial(selection.facts, functools.partial(version, vmm))
+    return Assembly(context, facts, told, stopping)
+
+
+async def version(vmm: LateVMM) -> str:
+    """The version of the VMM that is installed."""
+    return (await vmm.settled()).capabilities().version
+
+
+def drivers(settings: Settings, uid: int, selection: Selection, vmm: VMM) -> Drivers:
+    """Every driver by its name."""
+    free = settings.min_free_bytes
+    stores = (Qcow2(free), Reflink(free), Copy(free))
+    nameservers = settings.nameservers or host_nameservers()
+    networks = (Tap(Privilege(), settings.network_pool, uid, nameservers), User(uid))
+    return Drivers(
+        vmms={vmm.name: vmm},
+        stores={store.name: store for store in stores},
+        networks={network.name: network for network in networks},
+        work_disk=WorkDisks(free),
+        builder=DebianBuilder(build_initrd),
+        guest=_guest(),
+        choose=selection.choose,
+        run_as=_NOBODY if uid == 0 else None,
+    )
+
+
+def qemu(selection: Selection) -> LateVMM:
+    """QEMU, which learns its version and accelerator when a VM is launched."""
+    known: dict[str, QemuVMM] = {}
+
+    async def probe() -> VMM:
+        accelerator: Accelerator = "kvm" if await selection.accelerator() == "kvm" else "tcg"
+        if accelerator not in known:
+            known[accelerator] = await QemuVMM.on_this_host(accelerator)
+        return known[accelerator]
+
+    architecture = of_host()
+    unprobed = QemuVMM(
+        executable=Path("/usr/bin", architecture.emulator),
+        version="",
+        accelerator="tcg",
+        architecture=architecture,
+    )
+    return LateVMM(unprobed, probe)
+
+
+def _guest() -> Any:
+    import importlib
+
+    module = importlib.import_module("banger.drivers.guest.guest")
+    return next(v for v in vars(module).values() if hasattr(v, "write_known_hosts"))()
