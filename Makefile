@@ -21,7 +21,7 @@ lint: ## only the linters, the import contracts and the other rules of style
 
 bench: ## measure banger against the same work done by hand
 	@packaging/host.sh packaging/host-packages.txt
-	@packaging/environment.sh base
+	@packaging/environment.sh test
 	@.venv/bin/python -m bench $(ARGS)
 
 bare: ## run `make up` and `make test` inside a fresh minimal Debian (as root)

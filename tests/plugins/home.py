@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import coverage
+
 from banger.paths import Paths
 from tests.plugins.guards import GIVEN_ENVIRONMENT, home_environment
 from tests.plugins.inventory import end_processes_of, ids_in, remove_links_of
@@ -96,4 +98,15 @@ def _environment(root: Path) -> dict[str, str]:
         for name, value in GIVEN_ENVIRONMENT.items()
         if not name.startswith(("BANGER_", "XDG_", "PYTEST_", "COLUMNS", "NO_COLOR"))
     }
-    return kept | {"TERM": "dumb", "LC_ALL": "C.UTF-8"} | home_environment(root)
+    return kept | {"TERM": "dumb", "LC_ALL": "C.UTF-8"} | _coverage() | home_environment(root)
+
+
+def _coverage() -> dict[str, str]:
+    """Measure the commands and the daemon too, when this run is measured."""
+    if coverage.Coverage.current() is None:
+        return {}
+    top = Path(__file__).parents[2]
+    return {
+        "COVERAGE_PROCESS_START": str(top / "pyproject.toml"),
+        "COVERAGE_FILE": str(top / ".coverage"),
+    }
