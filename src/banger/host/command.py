@@ -84,9 +84,14 @@ def find_program(name: str, package: str = "") -> Path:
         raise HostNotReady(
             f"the program {name} is missing",
             cause="it was not found in PATH or in the system's own folders",
-            resolution=f"sudo apt-get install {package}",
+            resolution=as_root(f"apt-get install {package}"),
         )
     return Path(found).absolute()
+
+
+def as_root(command: str) -> str:
+    """The command line to show a user for something that only root can do."""
+    return command if os.geteuid() == 0 else f"sudo {command}"
 
 
 def base_environment() -> dict[str, str]:

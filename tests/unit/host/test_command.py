@@ -105,10 +105,17 @@ async def test_the_whole_group_ends(tmp_path: Path, how: str) -> None:
     assert [process.start_ticks(int(pid)) for pid in pids.read_text().split()] == [None, None]
 
 
-def test_missing_program_names_its_package() -> None:
+@pytest.mark.parametrize(
+    ("uid", "mend"),
+    [(0, "apt-get install some-package"), (1000, "sudo apt-get install some-package")],
+)
+def test_missing_program_names_its_package(
+    uid: int, mend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
     with pytest.raises(HostNotReady) as caught:
         find_program("no-such-program", "some-package")
-    assert caught.value.resolution == "sudo apt-get install some-package"
+    assert caught.value.resolution == mend
 
 
 def test_a_program_of_the_system_folders_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

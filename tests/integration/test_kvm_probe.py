@@ -1,0 +1,43 @@
+"""The KVM probe with the real QEMU: its guests boot, and its verdict is one that it may give."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from banger.host import process
+from banger.host.kvm_probe import KvmLevel, probe_kvm
+from banger.host.tiny_guest import tiny_guest
+from banger.host.trial import qemu_argv, run_trial
+from banger.paths import Paths
+from tests.requirements import needs
+
+pytestmark = needs("qemu")
+
+
+def test_the_bare_guest_boots_and_is_gone(tmp_path: Path) -> None:
+    kernel = tmp_path / "bare.elf"
+    kernel.write_bytes(tiny_guest(b"a bare guest runs\n"))
+    trial = run_trial(qemu_argv("tcg", "qemu64", "microvm", kernel), "a bare guest runs", 30)
+    assert trial.passed, trial
+    assert process.find_by_argument(str(kernel)) == []
+
+
+def test_a_guest_that_is_no_kernel_is_told(tmp_path: Path) -> None:
+    kernel = tmp_path / "text"
+    kernel.write_text("not a kernel")
+    trial = run_trial(qemu_argv("tcg", "qemu64", "microvm", kernel), "never", 30)
+    assert (trial.passed, trial.ended) == (False, True)
+    assert trial.last_words()
+
+
+@pytest.mark.skipif(not Path("/dev/kvm").exists(), reason="/dev/kvm does not exist")
+def test_the_verdict_of_this_machine_is_remembered(tmp_path: Path) -> None:
+    paths = Paths.from_environment({"HOME": str(tmp_path)}, 0)
+    verdict = probe_kvm(paths)
+    assert verdict.level is not KvmLevel.MISSING or "not answer" in verdict.evidence
+    if verdict.level is not KvmLevel.REFUSED:
+        assert verdict.seconds < 15
+        assert paths.kvm_verdict.exists()
+    assert probe_kvm(paths) == verdict

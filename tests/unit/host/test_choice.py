@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from banger.host.choice import HostFacts, choose
+from banger.host.kvm_probe import KvmLevel
+
+BEST = HostFacts(KvmLevel.LINUX, "it booted", qemu=True, qemu_img=True, reflink=True, tap="")
+
+
+def names(facts: HostFacts, **asked: str) -> tuple[str, str, str, str]:
+    choice = choose(facts, **asked)
+    return (choice.vmm.name, choice.accelerator.name, choice.storage.name, choice.network.name)
+
+
+def test_the_best_is_taken() -> None:
+    assert names(BEST) == ("qemu", "kvm", "qcow2", "tap")
+
+
+@pytest.mark.parametrize("level", [level for level in KvmLevel if level is not KvmLevel.LINUX])
+def test_kvm_is_used_only_where_linux_boots(level: KvmLevel) -> None:
+    assert names(replace(BEST, kvm=level))[1] == "tcg"
+
+
+def test_what_is_missing_has_a_substitute() -> None:
+    assert names(replace(BEST, qemu_img=False))[2] == "reflink"
+    assert names(replace(BEST, qemu_img=False, reflink=False))[2] == "copy"
+    facts = replace(BEST, tap="no root")
+    assert names(facts)[3] == "user"
+    assert choose(facts).network.reason == "no root"
+
+
+def test_what_was_asked_for_is_taken() -> None:
+    assert names(BEST, vmm="qemu", storage="copy", network="user") == (
+        "qemu", "kvm", "copy", "user",
+    )  # fmt: skip
+    assert choose(BEST, storage="copy").storage.reason == "it was asked for"
+
+
+@given(
+    st.builds(
+        HostFacts,
+        kvm=st.sampled_from(KvmLevel),
+        kvm_evidence=st.just("seen"),
+        qemu=st.booleans(),
+        qemu_img=st.booleans(),
+        reflink=st.booleans(),
+        tap=st.sampled_from(["", "no root"]),
+    )
+)
+def test_every_choice_has_a_reason(facts: HostFacts) -> None:
+    choice = choose(facts)
+    for chosen in (choice.vmm, choice.accelerator, choice.storage, choice.network):
+        assert chosen.name != "auto"
+        assert chosen.reason
