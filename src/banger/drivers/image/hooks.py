@@ -18,9 +18,6 @@ DEBS = "banger-debs"
 _UNWANTED = (
     "etc/ssh/ssh_host_*",
     "etc/apt/apt.conf.d/99mmdebstrap",
-    "etc/systemd/system/getty.target.wants/getty@tty1.service",
-    "etc/systemd/system/timers.target.wants/apt-daily*.timer",
-    "etc/systemd/system/timers.target.wants/dpkg-db-backup.timer",
     "var/cache/apt/*.bin",
     "var/cache/debconf/*-old",
     "var/lib/dpkg/*-old",

@@ -12,19 +12,10 @@ from importlib.resources.abc import Traversable
 #: it must not lie in the future, or tools in the guest complain.
 EPOCH = 1_700_000_000
 
-#: Symbolic links, which a wheel could not carry: path in the image -> target.
-LINKS: Mapping[str, str] = {
-    "etc/systemd/system/multi-user.target.wants/serial-getty@ttyS0.service": (
-        "/etc/systemd/system/serial-getty@ttyS0.service"
-    ),
-    # Only useful on LVM, and it delays every boot by seconds under emulation.
-    "etc/systemd/system/e2scrub_reap.service": "/dev/null",
-    "etc/systemd/system/e2scrub_all.timer": "/dev/null",
-}
-#: systemd(1) compares these with /usr: equal times tell it that no first-boot update is due.
+#: systemd(1) compares these with /usr: equal times tell it that no update at boot is due.
 _UP_TO_DATE = f"TIMESTAMP_NSEC={EPOCH}000000000\n".encode()
+_MADE: Mapping[str, bytes] = {"etc/.updated": _UP_TO_DATE, "var/.updated": _UP_TO_DATE}
 _APT = "etc/apt/apt.conf.d/90banger"
-MADE: Mapping[str, bytes] = {"etc/.updated": _UP_TO_DATE, "var/.updated": _UP_TO_DATE}
 
 
 def shipped_files() -> dict[str, bytes]:
@@ -34,27 +25,22 @@ def shipped_files() -> dict[str, bytes]:
     return found
 
 
-def build_overlay(contents: Mapping[str, bytes], links: Mapping[str, str]) -> bytes:
-    """A tar of plain files (root's, 0644) and links. Folders are left to the system itself."""
+def build_overlay(contents: Mapping[str, bytes]) -> bytes:
+    """A tar of plain files, all root's and 0644. Their folders are left to the system itself."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for path in sorted({*contents, *links}):
+        for path, content in sorted(contents.items()):
             entry = tarfile.TarInfo(path)
-            entry.mtime = EPOCH
+            entry.size, entry.mode, entry.mtime = len(content), 0o644, EPOCH
             entry.uname = entry.gname = "root"
-            if path in links:
-                entry.type, entry.linkname, entry.mode = tarfile.SYMTYPE, links[path], 0o777
-                archive.addfile(entry)
-            else:
-                entry.size, entry.mode = len(contents[path]), 0o644
-                archive.addfile(entry, io.BytesIO(contents[path]))
+            archive.addfile(entry, io.BytesIO(content))
     return buffer.getvalue()
 
 
 def default_overlay(apt_configuration: str = "") -> bytes:
     """The overlay of every image; ``apt_configuration`` is for the guest's own apt."""
     apt = {_APT: apt_configuration.encode()} if apt_configuration else {}
-    return build_overlay({**shipped_files(), **MADE, **apt}, LINKS)
+    return build_overlay({**shipped_files(), **_MADE, **apt})
 
 
 def _collect(folder: Traversable, prefix: str, found: dict[str, bytes]) -> None:
