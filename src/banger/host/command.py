@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import codecs
 import contextlib
 import os
 import shutil
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from banger.errors import BangerError, CommandFailed, DeadlineExceeded, HostNotReady
+from banger.host.lines import LineSplitter
 
 #: Passed on from our own environment because only the user can know them.
 _INHERITED = (
@@ -238,26 +238,6 @@ def _appending(log: Path | None) -> Iterator[Callable[[bytes], object]]:
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     with open(descriptor, "ab", buffering=0) as file:  # noqa: PTH123 - a descriptor, not a path
         yield file.write
-
-
-class LineSplitter:
-    """Cuts a byte stream into text lines at newlines and carriage returns (progress meters)."""
-
-    def __init__(self) -> None:
-        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._rest = ""
-
-    def feed(self, data: bytes) -> list[str]:
-        """The lines that ``data`` completes; empty ones are dropped."""
-        text = self._rest + self._decoder.decode(data)
-        *whole, self._rest = text.replace("\r", "\n").split("\n")
-        return [line for line in whole if line]
-
-    def end(self) -> list[str]:
-        """What is left when the stream has ended."""
-        text = self._rest + self._decoder.decode(b"", final=True)
-        self._rest = ""
-        return [text] if text else []
 
 
 async def _end_group(process: asyncio.subprocess.Process) -> None:

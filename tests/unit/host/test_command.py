@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from banger.errors import CommandFailed, DeadlineExceeded, HostNotReady
 from banger.host import process
-from banger.host.command import Command, LineSplitter, find_program, run, run_blocking
+from banger.host.command import Command, find_program, run, run_blocking
+from banger.host.lines import LineSplitter
 
 
 def until(condition: Callable[[], bool]) -> None:
