@@ -49,9 +49,11 @@ def assemble(house: House, stopping: asyncio.Event, facts: DaemonFacts = FACTS) 
 
 
 @contextlib.asynccontextmanager
-async def running(root: Path) -> AsyncIterator[tuple[House, Assembly, Application]]:
+async def running(
+    root: Path, *failpoints: str
+) -> AsyncIterator[tuple[House, Assembly, Application]]:
     """A started house and the application over it."""
-    house = House(root)
+    house = House(root, failpoints=failpoints)
     assembly = assemble(house, asyncio.Event())
     await assembly.start()
     try:

@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 #: One label without dots. A browser that was led here through a forwarded port names the
 #: site it believes to talk to.
 _HOST = re.compile(r"(?:[A-Za-z0-9_-]+(?::[0-9]{1,5})?)?", re.ASCII)
-_ENDPOINTS = {
+ROUTES = {
     routes.ROOT: system.About,
     routes.DESCRIPTION: system.Description,
     routes.DAEMON: system.Daemon,
@@ -53,7 +53,7 @@ class Application:
 
     def __init__(self, services: Services) -> None:
         self._shared = {SERVICES: services, VM_LIST: VMList(services)}
-        paths = [Route(path, endpoint) for path, endpoint in _ENDPOINTS.items()]
+        paths = [Route(path, endpoint) for path, endpoint in ROUTES.items()]
         self._router = Router(paths, redirect_slashes=False, default=_unknown)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
