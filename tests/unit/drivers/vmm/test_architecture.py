@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from banger.drivers.vmm.architecture import AARCH64, KERNEL_HEAD, X86_64, of_host
 from banger.errors import HostNotReady
+from banger.host import kvm_probe
 from banger.host.tiny_guest import tiny_guest
 
 
@@ -68,3 +69,8 @@ def test_the_host_is_recognised(name: str, expected: object) -> None:
 def test_a_strange_host_is_refused() -> None:
     with pytest.raises(HostNotReady, match="riscv64"):
         of_host("riscv64")
+
+
+def test_what_kvm_was_tried_with_is_what_runs_under_it() -> None:
+    assert X86_64.machine == kvm_probe.MACHINE
+    assert X86_64.cpu["kvm"] == kvm_probe.CPU
