@@ -26,11 +26,11 @@ class Making:
         self._operation: OperationView | None = None
         self.vm_id = ""
 
-    def image(self, body: dict[str, Any]) -> None:
-        """Build the image that ``body`` needs if it is the default one and missing."""
+    def image(self, body: dict[str, Any], default: str) -> None:
+        """Build the image that ``body`` needs if it is the ``default`` one and missing."""
         if body.get("rootfs"):
             return
-        name = body.get("image") or DEFAULT_IMAGE
+        name = body.get("image") or default
         found = next((i for i in self._client.images() if i["name"] == name), None)
         if found is not None and found["state"] == "ready":
             self._warn_of_drift(found)
@@ -48,10 +48,10 @@ class Making:
             # Not ours to cancel: another call began it.
             complete(self._client, building, quiet=self._quiet)
             return
-        if name != DEFAULT_IMAGE:
+        if name not in (default, DEFAULT_IMAGE):
             raise NotFound(
                 f"there is no image {name!r}",
-                cause=f"only {DEFAULT_IMAGE!r} is built by itself",
+                cause=f"only {default!r} is built by itself",
                 resolution=f"banger image build {name}",
             )
         note(f"the image {name} is built first; this happens once and takes a few minutes")
@@ -82,9 +82,8 @@ class Making:
         return vm
 
     def _finish(self) -> None:
-        assert_begun = self._operation
-        if assert_begun is not None:
-            complete(self._client, assert_begun, quiet=self._quiet)
+        if self._operation is not None:
+            complete(self._client, self._operation, quiet=self._quiet)
             self._operation = None
 
     def _warn_of_drift(self, image: ImageView) -> None:

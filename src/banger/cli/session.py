@@ -11,6 +11,7 @@ import click
 
 from banger.client.client import BangerClient
 from banger.paths import Paths
+from banger.settings import Settings, load
 
 
 def option(name: str) -> bool:
@@ -28,6 +29,14 @@ def command_path() -> str:
 def paths() -> Paths:
     """The folders of the user who calls."""
     return Paths.from_environment(os.environ, os.getuid())
+
+
+def settings() -> Settings:
+    """The user's preferences; what is odd about them is told on stderr."""
+    loaded = load(paths().settings, os.environ)
+    for warning in loaded.warnings:
+        note(f"warning: {warning}")
+    return loaded
 
 
 def connect() -> BangerClient:

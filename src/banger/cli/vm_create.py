@@ -10,7 +10,7 @@ from banger.cli.interrupts import termination_interrupts
 from banger.cli.lazy import Command
 from banger.cli.listing import print_json
 from banger.cli.making import Making
-from banger.cli.session import connect, note, say
+from banger.cli.session import connect, note, say, settings
 from banger.cli.vm_options import vm_body, vm_options
 
 
@@ -24,11 +24,12 @@ from banger.cli.vm_options import vm_body, vm_options
 @click.option("-q", "--quiet", is_flag=True, help="The name only, no progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print the VM as JSON.")
 def create(*, quiet: bool, as_json: bool, **options: Any) -> None:
-    body = vm_body(options)
+    preferences = settings()
+    body = vm_body(options, preferences)
     making = Making(connect(), quiet=quiet)
     with termination_interrupts():
         try:
-            making.image(body)
+            making.image(body, preferences.image)
             making.create(body)
             vm = making.vm()
         except KeyboardInterrupt:

@@ -11,6 +11,7 @@ from banger.cli.names import image_names
 from banger.cli.session import command_path
 from banger.cli.values import DISK_SIZE, EXISTING_FILE, IMAGE_NAME, MEMORY, VCPUS, VM_NAME
 from banger.errors import InvalidInput
+from banger.settings import Settings
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -77,7 +78,7 @@ def vm_options(function: _F) -> _F:
     return function
 
 
-def vm_body(options: Mapping[str, Any]) -> dict[str, Any]:
+def vm_body(options: Mapping[str, Any], preferences: Settings) -> dict[str, Any]:
     """The request for a VM; contradictions between the options are refused."""
     own = [key for key in ("rootfs", "kernel", "initrd") if options.get(key)]
     if own and options.get("image"):
@@ -93,4 +94,9 @@ def vm_body(options: Mapping[str, Any]) -> dict[str, Any]:
             cause="booting your own files needs --rootfs and --kernel",
             resolution=f"{command_path()} --rootfs FILE --kernel FILE",
         )
-    return {field: options[key] for key, field in BODY.items() if options.get(key) is not None}
+    body = {field: options[key] for key, field in BODY.items() if options.get(key) is not None}
+    # A preference counts as if it had been typed: the daemon read the settings when it started,
+    # and the environment may say something else by now.
+    preferred = {name: getattr(preferences, name) for name in ("vmm", "storage", "network")}
+    body = {key: value for key, value in preferred.items() if value != "auto"} | body
+    return body if own else {"image": preferences.image} | body

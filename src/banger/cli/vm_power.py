@@ -10,14 +10,11 @@ import click
 from banger.cli.lazy import Command
 from banger.cli.listing import Output
 from banger.cli.names import vm_names
-from banger.cli.session import connect, note
+from banger.cli.session import connect, note, settings
 from banger.cli.targets import act, expand, report
-from banger.cli.values import DURATION
+from banger.cli.values import DURATION, MAX_SECONDS
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-
-START_TIMEOUT = 120.0
-STOP_TIMEOUT = 30.0
 
 
 class Verb(NamedTuple):
@@ -77,10 +74,13 @@ def perform(
     return report(outcomes, verb.done, output)
 
 
-def _timeout(default: float, text: str) -> Callable[[_F], _F]:
-    return click.option(
-        "--timeout", type=DURATION, default=default, metavar="TIME", help=f"{text} ({default:g}s)."
-    )
+def _timeout(text: str) -> Callable[[_F], _F]:
+    return click.option("--timeout", type=DURATION, metavar="TIME", help=text)
+
+
+def _start_body(*, no_wait: bool, timeout: float | None) -> dict[str, Any]:
+    seconds = settings().start_timeout if timeout is None else timeout
+    return {"wait": not no_wait, "timeout": min(seconds, MAX_SECONDS)}
 
 
 _no_wait = click.option("--no-wait", is_flag=True, help="Do not wait until the guest answers.")
@@ -94,9 +94,9 @@ _no_wait = click.option("--no-wait", is_flag=True, help="Do not wait until the g
 )
 @targets(*START.states)
 @_no_wait
-@_timeout(START_TIMEOUT, "How long a guest may take to answer")
-def start(*, names: tuple[str, ...], no_wait: bool, timeout: float, **flags: Any) -> int:
-    return perform(START, names, **flags, body={"wait": not no_wait, "timeout": timeout})
+@_timeout("How long a guest may take to answer (120s).")
+def start(*, names: tuple[str, ...], no_wait: bool, timeout: float | None, **flags: Any) -> int:
+    return perform(START, names, **flags, body=_start_body(no_wait=no_wait, timeout=timeout))
 
 
 @click.command(
@@ -106,12 +106,12 @@ def start(*, names: tuple[str, ...], no_wait: bool, timeout: float, **flags: Any
     help="Stop VMs: ask the guest to shut down, and end the VMM after the timeout.",
 )
 @targets(*STOP.states)
-@_timeout(STOP_TIMEOUT, "How long the guest may take")
+@_timeout("How long the guest may take (30s).")
 @click.option("-f", "--force", is_flag=True, help="Do not ask the guest: the same as kill.")
-def stop(*, names: tuple[str, ...], timeout: float, force: bool, **flags: Any) -> int:
+def stop(*, names: tuple[str, ...], timeout: float | None, force: bool, **flags: Any) -> int:
     if force:
         return perform(KILL, names, **flags)
-    return perform(STOP, names, **flags, body={"timeout": timeout})
+    return perform(STOP, names, **flags, body={} if timeout is None else {"timeout": timeout})
 
 
 @click.command(
@@ -122,9 +122,9 @@ def stop(*, names: tuple[str, ...], timeout: float, force: bool, **flags: Any) -
 )
 @targets(*RESTART.states)
 @_no_wait
-@_timeout(START_TIMEOUT, "How long a guest may take to answer")
-def restart(*, names: tuple[str, ...], no_wait: bool, timeout: float, **flags: Any) -> int:
-    return perform(RESTART, names, **flags, body={"wait": not no_wait, "timeout": timeout})
+@_timeout("How long a guest may take to answer (120s).")
+def restart(*, names: tuple[str, ...], no_wait: bool, timeout: float | None, **flags: Any) -> int:
+    return perform(RESTART, names, **flags, body=_start_body(no_wait=no_wait, timeout=timeout))
 
 
 @click.command(

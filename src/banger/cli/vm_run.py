@@ -12,15 +12,12 @@ from banger.cli.interrupts import termination_interrupts
 from banger.cli.lazy import SplitCommand, split_off
 from banger.cli.listing import print_json
 from banger.cli.making import Making
-from banger.cli.session import connect, note, say
+from banger.cli.session import connect, note, say, settings
 from banger.cli.values import DURATION
 from banger.cli.vm_options import vm_body, vm_options
 from banger.client.client import BangerClient
 from banger.client.views import VMView
 from banger.errors import EXEC_FAILED, BangerError, InvalidInput
-
-#: Seconds until a started guest must answer.
-READY_TIMEOUT = 120.0
 
 
 @click.command(
@@ -38,7 +35,7 @@ READY_TIMEOUT = 120.0
 @click.option("--no-wait", is_flag=True, help="Do not wait until the guest answers.")
 @click.option("--rm", "remove", is_flag=True, help="Delete the VM when COMMAND ends.")
 @click.option(
-    "--timeout", type=DURATION, default=READY_TIMEOUT, metavar="TIME",
+    "--timeout", type=DURATION, metavar="TIME",
     help="How long the guest may take to answer (120s).",
 )  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="The name only, no progress.")
@@ -47,21 +44,22 @@ def run(
     *,
     no_wait: bool,
     remove: bool,
-    timeout: float,
+    timeout: float | None,
     quiet: bool,
     as_json: bool,
     **options: Any,
 ) -> int:
-    body = vm_body(options)
+    preferences = settings()
+    body = vm_body(options, preferences)
     command = split_off()
     _check(command, no_wait=no_wait, remove=remove, as_json=as_json)
     client = connect()
     making = Making(client, quiet=quiet)
     with termination_interrupts():
         try:
-            making.image(body)
+            making.image(body, preferences.image)
             making.create(body)
-            making.start(wait=not no_wait, timeout=timeout)
+            making.start(wait=not no_wait, timeout=timeout or preferences.start_timeout)
             vm = making.vm()
         except KeyboardInterrupt:
             note("interrupted; removing what was made (Ctrl-C again leaves it)")
