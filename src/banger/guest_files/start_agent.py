@@ -5,7 +5,4 @@ from __future__ import annotations
 import sys
 
 sys.path.insert(0, "/run/banger")
-
-from agent.main import main  # noqa: E402 - the line above must come first
-
-main()
+__import__("agent.main", fromlist=["main"]).main()

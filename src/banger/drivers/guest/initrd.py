@@ -137,4 +137,3 @@ def _builtin(folder: Path) -> frozenset[str]:
 
 def _lines(names: list[str]) -> bytes:
     return "".join(f"{name}\n" for name in names).encode()
-

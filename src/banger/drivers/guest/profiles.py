@@ -99,7 +99,7 @@ FAST_MASKS = {
     "sys-fs-fuse-connections.mount": "mount it where it is needed",
     "dpkg-db-backup.timer": "copies dpkg's database every day",
     "fstrim.timer": "trims every week",
-    "systemd-tmpfiles-clean.timer": "/tmp ends with the VM's run",
+    "systemd-tmpfiles-clean.timer": "temporary files end with the VM's run",
     "man-db.timer": "indexes manual pages every day",
     "logrotate.timer": "rotates logs every day",
 }

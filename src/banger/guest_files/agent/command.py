@@ -54,7 +54,8 @@ class Command:
 
     def start(self, argv: Sequence[str], env: dict[str, str], cwd: str) -> None:
         """Start it in a session of its own. Raises ``OSError``."""
-        reads, writes = zip(*(os.pipe2(os.O_CLOEXEC) for _ in range(3)))
+        pipes = [os.pipe2(os.O_CLOEXEC) for _ in range(3)]
+        reads, writes = [pipe[0] for pipe in pipes], [pipe[1] for pipe in pipes]
         try:
             self.pid = _spawn(argv, {**DEFAULT_ENV, **env}, cwd, (reads[0], *writes[1:]))
         except BaseException:

@@ -43,7 +43,9 @@ def start_power_off() -> int:
         actions = [(os.POSIX_SPAWN_DUP2, null, number) for number in range(3)]
         return os.posix_spawn(
             *(argv[0], argv, {"PATH": path}),
-            **{"file_actions": actions, "setsid": True, "setsigdef": (signal.SIGPIPE,)},
+            file_actions=actions,
+            setsid=True,
+            setsigdef=(signal.SIGPIPE,),
         )
     finally:
         os.close(null)

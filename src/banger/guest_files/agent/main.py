@@ -82,10 +82,10 @@ class Agent:
         room = self.port.queued < QUEUE_LIMIT
         for command in self.commands.values():
             if command.waits_for_stdin:
-                yield command.stdin, select.POLLOUT, lambda _, c=command: c.write_stdin()
+                yield command.stdin, select.POLLOUT, self.stdin_ready(command)
             for fd, channel in command.outputs.items():
                 if room and command.credit[channel] > 0:
-                    yield fd, select.POLLIN, lambda fd, c=command: self.output_ready(c, fd)
+                    yield fd, select.POLLIN, self.output_ready(command)
 
     def watch(self, fd: int, mask: int, handler: Handler) -> None:
         if self.handlers.get(fd, (0, None))[0] != mask:
@@ -234,10 +234,16 @@ class Agent:
         else:
             self.give_up(command)
 
-    def output_ready(self, command: Command, fd: int) -> None:
-        if fd in command.outputs:
-            command.read_output(fd)
-            self.forget_if_done(command)
+    def stdin_ready(self, command: Command) -> Handler:
+        return lambda _: command.write_stdin()
+
+    def output_ready(self, command: Command) -> Handler:
+        def ready(fd: int) -> None:
+            if fd in command.outputs:
+                command.read_output(fd)
+                self.forget_if_done(command)
+
+        return ready
 
     def forget_if_done(self, command: Command) -> None:
         if command.done:

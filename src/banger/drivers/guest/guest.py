@@ -1,0 +1,70 @@
+"""The guest driver: our initrd, our agent and OpenSSH behind one protocol."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from banger.drivers.guest import profiles, ssh
+from banger.drivers.guest.agent import AgentClient
+from banger.drivers.guest.base import GuestAgent, Identity
+from banger.drivers.guest.identity import identity_archive
+from banger.drivers.guest.keys import ensure_key
+from banger.drivers.guest.known_hosts import known_hosts_text
+from banger.host import cpio
+from banger.host.files import explained, write_atomic
+
+
+class LinuxGuest:
+    """Implements ``Guest`` (see ``base``) for guests that boot through our initrd."""
+
+    def new_host_key(self, private: Path) -> str:
+        """The public line of a VM's host key, made when there is none."""
+        return ensure_key(private, "banger-host-key")
+
+    def user_key(self, private: Path) -> str:
+        """The public line of the user's key for all VMs, made on first use."""
+        return ensure_key(private, "banger")
+
+    def write_known_hosts(self, path: Path, entries: dict[str, str]) -> None:
+        """Replace our known_hosts."""
+        write_atomic(path, known_hosts_text(entries))
+
+    def write_initrd(self, identity: Identity, base: Path, target: Path) -> None:
+        """``base`` and the identity behind it; the file holds a private key and is 0600."""
+        with explained(f"read {base}"):
+            initrd = base.read_bytes()
+        archive = identity_archive(identity, now=int(time.time()))
+        write_atomic(target, cpio.pad(initrd) + archive)
+
+    def kernel_arguments(self, profile: str) -> tuple[str, ...]:
+        """The kernel arguments of a boot profile."""
+        return profiles.kernel_arguments(profile)
+
+    def connect(self, agent_socket: Path) -> GuestAgent:
+        """A client that connects when first used."""
+        return AgentClient(agent_socket)
+
+    def ssh_command(
+        self,
+        *,
+        host: str,
+        port: int,
+        user: str,
+        key: Path,
+        known_hosts: Path,
+        host_key_alias: str,
+    ) -> tuple[str, ...]:
+        """The OpenSSH client's argv; see ``ssh.ssh_command``."""
+        return ssh.ssh_command(
+            host=host,
+            port=port,
+            user=user,
+            key=key,
+            known_hosts=known_hosts,
+            host_key_alias=host_key_alias,
+        )
+
+    async def ssh_banner(self, host: str, port: int, *, timeout: float) -> bool:
+        """Whether an SSH server greets there within ``timeout`` seconds."""
+        return await ssh.ssh_banner(host, port, timeout=timeout)

@@ -1,0 +1,94 @@
+"""Reaches a guest by SSH: the client's command line (pure) and the wait for a server's greeting."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+#: Seconds for one connection attempt. A guest that is not up yet does not answer at all, and
+#: TCP would try again only after 1 s and then 3 s.
+_CONNECT_TIMEOUT = 0.05
+#: Seconds between two attempts that were refused or lost.
+_PAUSE = 0.01
+#: Seconds without a greeting on an open connection after which another one is tried beside
+#: it: a user-mode network accepts before the guest exists and then repeats, late, for itself.
+_NEXT_AFTER = 0.25
+#: Connections that may wait at once; a server refuses further ones at 10.
+_MOST_WAITING = 6
+_GREETING = b"SSH-"
+
+
+def ssh_command(
+    *, host: str, port: int, user: str, key: Path, known_hosts: Path, host_key_alias: str
+) -> tuple[str, ...]:
+    """OpenSSH's argv up to ``user@host``.
+
+    The user's own configuration, keys and agent stay out of it; the host key must be the one
+    that was pinned before the guest first booted.
+    """
+    options = {
+        "IdentitiesOnly": "yes",
+        "IdentityAgent": "none",
+        "PreferredAuthentications": "publickey",
+        "StrictHostKeyChecking": "yes",
+        "UserKnownHostsFile": _quoted(known_hosts),
+        "GlobalKnownHostsFile": "/dev/null",
+        "UpdateHostKeys": "no",
+        "CheckHostIP": "no",
+        "HostKeyAlias": host_key_alias,
+        # First in the list, not the only one: a guest may have another server.
+        "KexAlgorithms": "^curve25519-sha256",
+        "ConnectTimeout": "10",
+        # A guest that dies says no farewell.
+        "ServerAliveInterval": "15",
+        "ServerAliveCountMax": "3",
+        "LogLevel": "ERROR",
+    }
+    rendered = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+    return ("ssh", "-F", "/dev/null", "-i", str(key), *rendered, "-p", str(port), f"{user}@{host}")
+
+
+def _quoted(path: Path) -> str:
+    # The value is a list of files: blanks separate, and % starts a token.
+    escaped = str(path).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{escaped}"'
+
+
+async def ssh_banner(host: str, port: int, *, timeout: float) -> bool:
+    """Whether an SSH server greets there within ``timeout`` seconds. Never raises ``OSError``."""
+    waiting: set[asyncio.Task[bool]] = set()
+    try:
+        async with asyncio.timeout(timeout):
+            while True:
+                if len(waiting) < _MOST_WAITING:
+                    waiting.add(asyncio.create_task(_greeted(host, port)))
+                done, waiting = await asyncio.wait(
+                    waiting, timeout=_NEXT_AFTER, return_when=asyncio.FIRST_COMPLETED
+                )
+                if any(task.result() for task in done):
+                    return True
+                if done:
+                    await asyncio.sleep(_PAUSE)
+    except TimeoutError:
+        return False
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def _greeted(host: str, port: int) -> bool:
+    """One connection: whether it was greeted; waits as long as the server leaves it open."""
+    writer = None
+    try:
+        async with asyncio.timeout(_CONNECT_TIMEOUT):
+            reader, writer = await asyncio.open_connection(host, port)
+        return await reader.readexactly(len(_GREETING)) == _GREETING
+    except (OSError, asyncio.IncompleteReadError):
+        return False  # TimeoutError is an OSError
+    finally:
+        if writer is not None:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
