@@ -23,6 +23,11 @@ from banger.naming import NAME_PATTERN
 
 #: Text for the operating system: a zero byte would end it early.
 _NO_ZERO = r"^[^\x00]*$"
+#: A line of a package list: perhaps a name, perhaps a comment, no line break of any kind.
+_PACKAGE_LINE = (
+    r"^[ \t]*([a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?)?[ \t]*"
+    r"(#[^\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]*)?$"
+)
 Name = Annotated[str, Meta(pattern=NAME_PATTERN, description="a-z, 0-9 and '-'")]
 NameOrNone = Annotated[
     str, Meta(pattern=r"^([a-z0-9][a-z0-9-]{0,63})?$", description="a name; empty for the default")
@@ -32,6 +37,15 @@ Path = Annotated[
 ]
 Seconds = Annotated[float, Meta(ge=0, le=3600)]
 DiskSize = Annotated[int, Meta(ge=MIN_DISK_BYTES, le=MAX_DISK_BYTES, description="bytes")]
+WorkDiskSize = Annotated[
+    int,
+    Meta(
+        ge=0,
+        le=MAX_DISK_BYTES,
+        description="bytes, 0 for none",
+        extra_json_schema={"anyOf": [{"const": 0}, {"minimum": MIN_DISK_BYTES}]},
+    ),
+]
 Text = Annotated[str, Meta(pattern=_NO_ZERO, max_length=131071)]
 
 
@@ -43,7 +57,7 @@ class CreateVM(Struct, forbid_unknown_fields=True, kw_only=True):
     vcpus: Annotated[int, Meta(ge=1, le=MAX_VCPUS)] = DEFAULT_VCPUS
     memory_mib: Annotated[int, Meta(ge=MIN_MEMORY_MIB, le=MAX_MEMORY_MIB)] = DEFAULT_MEMORY_MIB
     overlay_bytes: DiskSize = DEFAULT_OVERLAY_BYTES
-    work_disk_bytes: Annotated[int, Meta(ge=0, le=MAX_DISK_BYTES, description="0 for none")] = 0
+    work_disk_bytes: WorkDiskSize = 0
     rootfs: Path = ""
     kernel: Path = ""
     initrd: Path = ""
@@ -83,12 +97,12 @@ class BuildImage(Struct, forbid_unknown_fields=True, kw_only=True):
     suite: Annotated[str, Meta(pattern="^[a-z][a-z0-9-]{0,31}$")] = DEFAULT_SUITE
     packages: (
         Annotated[
-            list[Annotated[str, Meta(pattern=r"^[^\x00\n]*$", max_length=1024)]],
-            Meta(max_length=10000, description="the lines of a package list"),
+            list[Annotated[str, Meta(pattern=_PACKAGE_LINE, max_length=1024)]],
+            Meta(min_length=1, max_length=10000, description="the lines of a package list"),
         ]
         | None
     ) = None
-    size_bytes: DiskSize = 8 * GIB
+    size_bytes: Annotated[int, Meta(ge=GIB, le=MAX_DISK_BYTES, description="bytes")] = 8 * GIB
     rebuild: bool = False
 
 

@@ -27,7 +27,11 @@ def decode(data: bytes, body_type: type[_T]) -> _T:
     JSON and yet not such a body.
     """
     try:
-        return msgspec.json.decode(data, type=body_type)
+        try:
+            return msgspec.json.decode(data, type=body_type)
+        except msgspec.ValidationError:
+            # JSON knows one kind of number: 2.0 is an integer too.
+            return msgspec.convert(_with_integers(msgspec.json.decode(data)), body_type)
     except msgspec.ValidationError as error:
         raise unacceptable(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -39,6 +43,16 @@ def decode(data: bytes, body_type: type[_T]) -> _T:
                 resolution=_RESOLUTION,
             ),
         ) from None
+
+
+def _with_integers(value: object) -> object:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_with_integers(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _with_integers(item) for key, item in value.items()}
+    return value
 
 
 def unacceptable(message: str) -> Refusal:

@@ -71,7 +71,6 @@ _FIELDS = Parameter(
         "type": "array",
         "items": {"enum": list(bodies.VM.__struct_fields__)},
         "minItems": 1,
-        "uniqueItems": True,
     },
     "Names of VM fields separated by commas; only these are sent.",
 )

@@ -8,7 +8,6 @@ import logging
 import os
 import time
 from pathlib import Path
-from typing import Any
 
 from banger import __version__
 from banger.build import build_id
@@ -16,6 +15,7 @@ from banger.daemon.assembly import Assembly
 from banger.daemon.late_vmm import LateVMM
 from banger.daemon.ports import DaemonFacts
 from banger.daemon.selection import Selection
+from banger.drivers.guest.guest import LinuxGuest
 from banger.drivers.guest.initrd import build_initrd
 from banger.drivers.image.builder import DebianBuilder
 from banger.drivers.network.tap import Tap
@@ -101,7 +101,7 @@ def drivers(settings: Settings, uid: int, selection: Selection, vmm: VMM) -> Dri
         networks={network.name: network for network in networks},
         work_disk=WorkDisks(free),
         builder=DebianBuilder(build_initrd),
-        guest=_guest(),
+        guest=LinuxGuest(),
         choose=selection.choose,
         run_as=_NOBODY if uid == 0 else None,
     )
@@ -125,10 +125,3 @@ def qemu(selection: Selection) -> LateVMM:
         architecture=architecture,
     )
     return LateVMM(unprobed, probe)
-
-
-def _guest() -> Any:
-    import importlib
-
-    module = importlib.import_module("banger.drivers.guest.guest")
-    return next(v for v in vars(module).values() if hasattr(v, "write_known_hosts"))()
