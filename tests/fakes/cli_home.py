@@ -72,7 +72,7 @@ class CLIHome:
             file.write(stdin)
             file.flush()
             with (
-                open(file.name, encoding="utf-8") as keyboard,
+                Path(file.name).open(encoding="utf-8") as keyboard,
                 mock.patch.dict(os.environ, environment, clear=True),
                 mock.patch.multiple(sys, stdout=out, stderr=err, stdin=keyboard),
             ):

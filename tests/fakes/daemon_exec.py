@@ -63,8 +63,12 @@ def serve_exec(fake: FakeDaemon, stream: ByteStream, chunk: Callable[[bytes], No
     threading.Thread(target=_feed, args=(fake, received, child), daemon=True).start()
 
     def pump(channel: int, stream: Any) -> None:
-        while data := stream.read1(65536):
-            send(channel, data)
+        try:
+            while data := stream.read1(65536):
+                send(channel, data)
+        except OSError:
+            # The client went away, and with it goes the command.
+            child.kill()
 
     pumps = [threading.Thread(target=pump, args=(c, s))
              for c, s in ((1, child.stdout), (2, child.stderr))]  # fmt: skip
@@ -75,7 +79,10 @@ def serve_exec(fake: FakeDaemon, stream: ByteStream, chunk: Callable[[bytes], No
     status = child.wait()
     for end in (child.stdout, child.stderr, child.stdin):
         _close(end)
-    send(0, json.dumps({"exit": status if status >= 0 else 128 - status}).encode())
+    try:
+        send(0, json.dumps({"exit": status if status >= 0 else 128 - status}).encode())
+    except OSError:
+        return
 
 
 def _close(end: IO[bytes] | None) -> None:

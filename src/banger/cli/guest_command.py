@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 from banger.api.frames import STDOUT
 from banger.cli.interrupts import forwarded
-from banger.client.client import BangerClient, NoAgent
+from banger.client.client import BangerClient
 from banger.client.exec_stream import DescriptorInput, ExecStream
+from banger.errors import NoAgent
 
 
 def write_stream(channel: int, data: bytes) -> None:

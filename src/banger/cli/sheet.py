@@ -21,12 +21,15 @@ def print_sheet(rows: Sequence[tuple[str, str]]) -> None:
 
 
 def wrap(text: str, room: int) -> list[str]:
-    """``text`` in lines of at most ``room`` characters, broken at blanks where possible."""
+    """``text`` in lines of at most ``room`` characters; broken at blanks only, so that what is
+    longer (a digest, a path) can be copied whole."""
     lines: list[str] = []
     while len(text) > room:
         cut = text.rfind(" ", 1, room + 1)
         if cut < 1:
-            cut = room
+            cut = text.find(" ", room)
+        if cut < 1:
+            break
         lines.append(text[:cut].rstrip())
         text = text[cut:].lstrip()
     return [*lines, text]

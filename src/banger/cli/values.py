@@ -37,7 +37,10 @@ class Checked(click.ParamType[Any]):
     ) -> Any:
         if not isinstance(value, str):
             return value
-        flag = max(param.opts, key=len) if param is not None else self.name
+        flag = self.name
+        if param is not None:
+            # The first long form: the one that the documentation uses.
+            flag = next((name for name in param.opts if name.startswith("--")), param.opts[0])
         try:
             return self._check(flag, value)
         except InvalidInput as error:

@@ -15,16 +15,10 @@ from banger.client.views import (
     OperationView,
     VMView,
 )
-from banger.errors import BangerError, Conflict, InvalidInput, from_dict
+from banger.errors import BangerError, InvalidInput, from_dict
 
 #: The daemon sends a comment line every 15 s, so a stream silent for longer is dead.
 STREAM_TIMEOUT = 45.0
-
-
-class NoAgent(Conflict):
-    """The guest has no agent; SSH is the other way in."""
-
-    code = "no_agent"
 
 
 def problem_to_error(body: bytes, status: int) -> BangerError:
