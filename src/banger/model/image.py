@@ -34,7 +34,8 @@ class Image:
 
     The files are always named ``rootfs.ext4``, ``vmlinux`` and ``initrd.cpio``.
     ``allocated_bytes`` is what the root file system occupies on the host,
-    ``rootfs_sha256`` the digest of the whole file.
+    ``rootfs_sha256`` the digest of its content: SHA-256 over the offset (8 bytes, little end
+    first) and the content of each 4096-byte block that is not zero, then the size in 8 bytes.
     """
 
     id: str

@@ -15,7 +15,10 @@ ProgressCallback = Callable[[str, "float | None", str], None]
 
 @dataclass(frozen=True, slots=True)
 class BuiltImage:
-    """What a build left in its folder: ``rootfs.ext4``, ``vmlinux`` and ``initrd.cpio``."""
+    """What a build left in its folder: ``rootfs.ext4``, ``vmlinux`` and ``initrd.cpio``.
+
+    They are read-only, for all VMs of the image share them. See ``Image`` for the fields.
+    """
 
     size_bytes: int
     allocated_bytes: int

@@ -19,7 +19,7 @@ from banger.drivers.image.assembly import (
 )
 from banger.drivers.image.base import BuildFolders, BuiltImage, ProgressCallback
 from banger.drivers.image.failures import explain
-from banger.drivers.image.mmdebstrap import Bootstrap, build_command
+from banger.drivers.image.mmdebstrap import PRIVATE_MOUNTS, Bootstrap, build_command
 from banger.drivers.image.output import BuildOutput
 from banger.drivers.image.packages import install_list
 from banger.errors import CommandFailed, HostNotReady
@@ -98,6 +98,16 @@ class DebianBuilder:
                 details=failure.details,
             ) from failure
 
+    async def _mount_prefix(self) -> tuple[str, ...]:
+        if not self._is_root:
+            return ()  # the user namespace that mmdebstrap makes has its own mounts
+        try:
+            await run(Command((*PRIVATE_MOUNTS, "true"), package="util-linux", timeout=10))
+        except CommandFailed:
+            # A container without that right cannot mount either, and mmdebstrap does without.
+            return ()
+        return PRIVATE_MOUNTS
+
     async def _plan(
         self, spec: ImageSpec, folders: BuildFolders, wanted: tuple[str, ...], work: Path
     ) -> Bootstrap:
@@ -106,6 +116,7 @@ class DebianBuilder:
         found = sources.pick(sources.read_host_sources(self._apt), spec.suite, _ARCHITECTURE)
         plan = Bootstrap(
             mode="root" if self._is_root else "unshare",
+            prefix=await self._mount_prefix(),
             suite=spec.suite,
             packages=wanted,
             kernels=kernel.METAPACKAGES,
@@ -118,6 +129,7 @@ class DebianBuilder:
             work=work,
         )
         files.make_private_folder(plan.debs)
+        await in_thread(lambda _: debs.verify(plan.debs))
         plan.sources.write_text(sources.render(found), encoding="utf-8")
         plan.overlay.write_bytes(overlay.default_overlay(apt_options.render_for_guest(options)))
         return plan
@@ -126,8 +138,7 @@ class DebianBuilder:
         version = await unpack_boot(build)
         installed = packages_of(build)
         used = debs.parse_installed(installed) | fetched_by_hook(build)
-        await in_thread(lambda _: debs.adopt(plan.new_debs, plan.debs))
-        await in_thread(lambda _: debs.prune(plan.debs, used))
+        await in_thread(lambda _: debs.adopt(plan.new_debs, plan.debs, used))
         await write_kernel(build)
         await write_rootfs(build)
         await write_initrd(build, self._initrd, version)

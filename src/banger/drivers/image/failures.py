@@ -17,7 +17,9 @@ _NO_NETWORK = re.compile(
 )
 _NO_SPACE = re.compile(r"No space left on device|Could not allocate block in ext2 filesystem")
 _NO_KEY = re.compile(r"NO_PUBKEY|is not signed|keyring.*(?:missing|not found)")
-_FAULT = re.compile(r"(?:E|error|dpkg: error[^:]*|mke2fs|tar): ?\S", re.IGNORECASE)
+_FAULT = re.compile(r"(?:E|dpkg|dpkg-\w+|mke2fs|tar|depmod|rm|mv|unshare): ?\S")
+#: mmdebstrap's own words for "something above failed".
+_EMPTY = re.compile(r"E: (?:setup failed|mmdebstrap failed|apt-get |hookhelper|.* failed)")
 #: How many lines at the end are looked at, and kept.
 TAIL_LINES = 60
 
@@ -63,10 +65,10 @@ def explain(image: str, suite: str, failure: CommandFailed, tail: Sequence[str])
             resolution="sudo apt-get update, until that works",
             details=details,
         )
-    faults = [line for line in tail if _FAULT.match(line)]
+    faults = [line for line in tail if _FAULT.match(line) and not _EMPTY.match(line)]
     return CommandFailed(
         brief,
-        cause=faults[-1] if faults else failure.cause or failure.brief,
+        cause=faults[0] if faults else failure.cause or failure.brief,
         resolution="banger image build, or read the log of the operation",
         details=details,
     )

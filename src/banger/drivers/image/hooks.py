@@ -80,6 +80,9 @@ rm -rf @UNWANTED@
 if [ -e etc/dpkg/dpkg.cfg.d/99mmdebstrap ]; then
     mv etc/dpkg/dpkg.cfg.d/99mmdebstrap etc/dpkg/dpkg.cfg.d/banger-trim
 fi
+# sync-in has given the folder the owner and mode of our cache.
+chown root:root var/cache/apt/archives
+chmod 755 var/cache/apt/archives
 find var/log -type f -exec truncate --size 0 {} +
 dpkg-query --admindir="$1/var/lib/dpkg" --show \\
     --showformat '${Package} ${Version} ${Architecture}\\n' >"@BOOT@/packages"

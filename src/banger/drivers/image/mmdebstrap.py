@@ -24,18 +24,22 @@ TRIM = (
     "path-exclude=/lib/udev/hwdb.d/*",
     "path-exclude=/usr/lib/udev/hwdb.d/*",
 )
+#: As root, mmdebstrap mounts /proc, /sys and parts of /dev in the tree. In a mount namespace of
+#: its own they end with it, whatever kills it, and nobody else ever sees them.
+PRIVATE_MOUNTS = ("unshare", "--mount", "--propagation", "private", "--")
 #: A build may wait for a slow archive, but not for ever. In seconds.
 TIMEOUT = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Bootstrap:
-    """One run of mmdebstrap. ``scratch`` and ``debs`` are ours alone; ``work`` holds the tree.
+    """One run of mmdebstrap. ``work`` holds the tree; ``sources`` and ``overlay`` are files.
 
-    ``mode`` is ``root`` or ``unshare``. ``sources`` and ``overlay`` are files.
+    ``mode`` is ``root`` or ``unshare``. ``prefix`` keeps its mounts out of the host's sight.
     """
 
     mode: str
+    prefix: tuple[str, ...]
     suite: str
     packages: tuple[str, ...]
     kernels: tuple[str, ...]
@@ -55,6 +59,7 @@ class Bootstrap:
 def build_command(plan: Bootstrap) -> Command:
     """The command; it prints every line that apt and dpkg print."""
     argv = [
+        *plan.prefix,
         "mmdebstrap",
         f"--mode={plan.mode}",
         "--variant=minbase",
