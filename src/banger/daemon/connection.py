@@ -78,7 +78,8 @@ class Connection(HttpToolsProtocol):
         self._in_head = False
         self._head_came()
         cast("dict[str, object]", self.scope)[PEER_GONE] = self._peer_gone
-        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        # ": " and the line's end count, as they do while a head is incomplete.
+        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > MAX_HEAD:
             self.app = head_too_large
         super().on_headers_complete()
