@@ -34,7 +34,7 @@ def _apt_options() -> str:
 
 
 def _by_hand(debs: Path) -> float:
-    """mmdebstrap into a folder in memory, and a file system of that; no kernel, no initrd."""
+    """mmdebstrap into a folder in memory, the kernel package unpacked into it, and a file system."""
     with tempfile.TemporaryDirectory(prefix="bgr-image-", dir="/dev/shm") as name:
         work = Path(name)
         work.chmod(0o755)  # packages are unpacked by another user
@@ -55,6 +55,8 @@ def _by_hand(debs: Path) -> float:
             env=GIVEN_ENVIRONMENT | {"TMPDIR": str(work)},
             check=True,
         )
+        kernel = max(debs.glob("linux-image-*-cloud-*.deb"), key=lambda deb: deb.stat().st_mtime)
+        subprocess.run(["dpkg-deb", "--extract", str(kernel), str(tree)], check=True)
         image = work / "rootfs.ext4"
         subprocess.run(["truncate", "--size=8G", str(image)], check=True)
         make = ["mke2fs", "-q", "-F", "-t", "ext4", "-m", "0", "-d", str(tree), str(image)]
