@@ -63,7 +63,6 @@ async def running(
 
 
 def _build(paths: Paths, settings: Settings, stopping: asyncio.Event) -> Assembly:
-    del settings  # the fake house has its own
     facts = DaemonFacts(
         version="1.2.3",
         build=build_id(),
@@ -75,7 +74,8 @@ def _build(paths: Paths, settings: Settings, stopping: asyncio.Event) -> Assembl
         started_at=0.0,
         boot_id="boot-1",
     )
-    return assemble(House(Path(sys.argv[1])), stopping, facts)
+    house = House(Path(sys.argv[1]), failpoints=settings.failpoints)
+    return assemble(house, stopping, facts)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from banger.api import bodies, routes
+from banger.api import bodies, requests, routes
 
 #: Any request: refused by its origin, too many connections or host trouble, a defect.
 _ALWAYS = (403, 500, 503)
@@ -126,8 +126,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "stopDaemon",
         "End the daemon; VMs go on",
         202,
-        bodies.Nothing,
-        body=bodies.Nothing,
+        requests.Nothing,
+        body=requests.Nothing,
         body_required=False,
     ),
     Endpoint("GET", routes.VMS, "listVMs", "All VMs", 200, bodies.VMs, parameters=(_FIELDS,)),
@@ -138,13 +138,13 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "Make a VM",
         202,
         bodies.Operation,
-        body=bodies.CreateVM,
+        body=requests.CreateVM,
         parameters=(_KEY,),
         errors=(404,),
     ),
     Endpoint("GET", routes.VM, "getVM", "One VM", 200, bodies.VM),
     Endpoint(
-        "PATCH", routes.VM, "renameVM", "Rename a VM", 202, bodies.Operation, body=bodies.RenameVM
+        "PATCH", routes.VM, "renameVM", "Rename a VM", 202, bodies.Operation, body=requests.RenameVM
     ),
     Endpoint(
         "DELETE",
@@ -155,12 +155,12 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         bodies.Operation,
         parameters=(Parameter("force", _BOOLEAN, "Kill it first if it runs."),),
     ),
-    _act("start", "Start a VM", routes.VM_START, bodies.StartVM),
-    _act("stop", "Ask the guest to end, then end the VMM", routes.VM_STOP, bodies.StopVM),
-    _act("kill", "End the VMM at once", routes.VM_KILL, bodies.Nothing),
-    _act("restart", "Stop and start a VM", routes.VM_RESTART, bodies.StartVM),
-    _act("pause", "Halt the virtual CPUs", routes.VM_PAUSE, bodies.Nothing),
-    _act("resume", "Let the virtual CPUs go on", routes.VM_RESUME, bodies.Nothing),
+    _act("start", "Start a VM", routes.VM_START, requests.StartVM),
+    _act("stop", "Ask the guest to end, then end the VMM", routes.VM_STOP, requests.StopVM),
+    _act("kill", "End the VMM at once", routes.VM_KILL, requests.Nothing),
+    _act("restart", "Stop and start a VM", routes.VM_RESTART, requests.StartVM),
+    _act("pause", "Halt the virtual CPUs", routes.VM_PAUSE, requests.Nothing),
+    _act("resume", "Let the virtual CPUs go on", routes.VM_RESUME, requests.Nothing),
     Endpoint(
         "GET", routes.VM_ACCESS, "accessVM", "How to reach it", 200, bodies.Access, errors=(409,)
     ),
@@ -196,7 +196,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "Build an image",
         202,
         bodies.Operation,
-        body=bodies.BuildImage,
+        body=requests.BuildImage,
         parameters=(_KEY,),
     ),
     Endpoint("GET", routes.IMAGE, "getImage", "One image", 200, bodies.Image),
@@ -228,7 +228,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "Stop an operation and undo what it made",
         202,
         bodies.Operation,
-        body=bodies.Nothing,
+        body=requests.Nothing,
         body_required=False,
     ),
     Endpoint(

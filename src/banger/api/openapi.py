@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from banger import __version__
-from banger.api import bodies
+from banger.api import bodies, requests
 from banger.api.endpoints import ENDPOINTS, Endpoint, Parameter
 from banger.api.routes import FRAMES, PROBLEM
 from banger.naming import NAME_PATTERN
@@ -59,7 +59,7 @@ def _loosen_list(components: dict[str, dict[str, Any]]) -> None:
 
 def _body_types() -> list[type]:
     used = [endpoint.answer for endpoint in ENDPOINTS] + [endpoint.body for endpoint in ENDPOINTS]
-    extra: list[type | None] = [bodies.Problem, bodies.ExecStart, bodies.ExecSignal]
+    extra: list[type | None] = [bodies.Problem, requests.ExecStart, requests.ExecSignal]
     return [kind for kind in dict.fromkeys(used + extra) if kind is not None and kind is not bytes]
 
 

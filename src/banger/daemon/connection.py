@@ -37,7 +37,9 @@ class Connection(HttpToolsProtocol):
         self._head_size = 0
         self._head_timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(  # type: ignore[override] # as uvicorn has it: servers give a Transport
+        self, transport: asyncio.Transport
+    ) -> None:
         # ``connection_lost`` comes after an abort too, and works on it.
         self.transport = transport
         if peer_uid(transport) not in {0, os.geteuid()}:

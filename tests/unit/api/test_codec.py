@@ -7,19 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from banger.api import bodies, codec
+from banger.api import codec, requests
 from banger.api.problems import Refusal
 from banger.errors import InvalidInput
 
 
 def refused(data: bytes) -> Refusal:
     with pytest.raises(Refusal) as raised:
-        codec.decode(data, bodies.CreateVM)
+        codec.decode(data, requests.CreateVM)
     return raised.value
 
 
 def test_absent_fields_take_the_defaults() -> None:
-    body = codec.decode(b"{}", bodies.CreateVM)
+    body = codec.decode(b"{}", requests.CreateVM)
     assert (body.name, body.vcpus, body.memory_mib, body.network) == ("", 2, 1024, "auto")
 
 
@@ -75,7 +75,7 @@ def test_deep_nesting_is_refused(data: bytes) -> None:
 @given(st.binary(max_size=200))
 def test_no_body_crashes_the_decoder(data: bytes) -> None:
     with contextlib.suppress(Refusal):
-        codec.decode(data, bodies.BuildImage)
+        codec.decode(data, requests.BuildImage)
 
 
 def test_flags_and_numbers_of_the_query() -> None:

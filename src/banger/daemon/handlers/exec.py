@@ -9,7 +9,7 @@ from collections.abc import Callable
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from banger.api import bodies, codec, frames, routes
+from banger.api import codec, frames, requests, routes
 from banger.api.problems import Refusal
 from banger.daemon.endpoint import BODY_TIMEOUT, Endpoint, read_query
 from banger.daemon.ports import Services
@@ -81,7 +81,7 @@ async def read_command(incoming: Incoming) -> GuestCommand:
             cause="it does not begin with a control frame that holds argv",
             resolution="see POST /v1/vms/{ref}/exec in /openapi.json",
         )
-    start = codec.decode(first.payload, bodies.ExecStart)
+    start = codec.decode(first.payload, requests.ExecStart)
     return GuestCommand(tuple(start.argv), start.env, start.cwd)
 
 
@@ -136,7 +136,7 @@ class Exchange:
 def signal_asked(payload: bytes) -> int:
     """The signal that a later control frame asks for. Raises ``InvalidInput``."""
     try:
-        return codec.decode(payload, bodies.ExecSignal).signal
+        return codec.decode(payload, requests.ExecSignal).signal
     except Refusal as refusal:
         raise refusal.error from None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from banger.api import bodies
+from banger.api import bodies, requests
 from banger.daemon.endpoint import Endpoint, answer, read_body, read_key, read_query
 from banger.daemon.views import view_image
 from banger.service.requests import BuildRequest
@@ -24,7 +24,7 @@ class Images(Endpoint):
     async def post(self, request: Request) -> Response:
         read_query(request)
         key = read_key(request)
-        body = await read_body(request, bodies.BuildImage)
+        body = await read_body(request, requests.BuildImage)
         packages = None if body.packages is None else "".join(f"{x}\n" for x in body.packages)
         asked = BuildRequest(
             name=body.name,

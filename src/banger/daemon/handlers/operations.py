@@ -7,7 +7,7 @@ import asyncio
 from starlette.requests import Request
 from starlette.responses import Response
 
-from banger.api import bodies, codec, routes
+from banger.api import codec, requests, routes
 from banger.daemon.endpoint import Endpoint, read_body, read_query
 
 
@@ -47,5 +47,5 @@ class Cancel(Endpoint):
 
     async def post(self, request: Request) -> Response:
         read_query(request)
-        await read_body(request, bodies.Nothing, required=False)
+        await read_body(request, requests.Nothing, required=False)
         return self.accepted(await self.services.operations.cancel(request.path_params["id"]))

@@ -7,7 +7,7 @@ from typing import TypeVar
 from starlette.requests import Request
 from starlette.responses import Response
 
-from banger.api import bodies
+from banger.api import requests
 from banger.daemon.endpoint import Endpoint, read_body, read_query
 
 _T = TypeVar("_T")
@@ -17,7 +17,7 @@ class Start(Endpoint):
     """``/v1/vms/{ref}/start``"""
 
     async def post(self, request: Request) -> Response:
-        body = await _action(request, bodies.StartVM)
+        body = await _action(request, requests.StartVM)
         power, ref = self.services.power, request.path_params["ref"]
         return self.accepted(await power.start(ref, wait=body.wait, timeout=body.timeout))
 
@@ -26,7 +26,7 @@ class Stop(Endpoint):
     """``/v1/vms/{ref}/stop``"""
 
     async def post(self, request: Request) -> Response:
-        body = await _action(request, bodies.StopVM)
+        body = await _action(request, requests.StopVM)
         power, ref = self.services.power, request.path_params["ref"]
         return self.accepted(await power.stop(ref, timeout=body.timeout))
 
@@ -35,7 +35,7 @@ class Kill(Endpoint):
     """``/v1/vms/{ref}/kill``"""
 
     async def post(self, request: Request) -> Response:
-        await _action(request, bodies.Nothing)
+        await _action(request, requests.Nothing)
         return self.accepted(await self.services.power.kill(request.path_params["ref"]))
 
 
@@ -43,7 +43,7 @@ class Restart(Endpoint):
     """``/v1/vms/{ref}/restart``"""
 
     async def post(self, request: Request) -> Response:
-        body = await _action(request, bodies.StartVM)
+        body = await _action(request, requests.StartVM)
         power, ref = self.services.power, request.path_params["ref"]
         return self.accepted(await power.restart(ref, wait=body.wait, timeout=body.timeout))
 
@@ -52,7 +52,7 @@ class Pause(Endpoint):
     """``/v1/vms/{ref}/pause``"""
 
     async def post(self, request: Request) -> Response:
-        await _action(request, bodies.Nothing)
+        await _action(request, requests.Nothing)
         return self.accepted(await self.services.power.pause(request.path_params["ref"]))
 
 
@@ -60,7 +60,7 @@ class Resume(Endpoint):
     """``/v1/vms/{ref}/resume``"""
 
     async def post(self, request: Request) -> Response:
-        await _action(request, bodies.Nothing)
+        await _action(request, requests.Nothing)
         return self.accepted(await self.services.power.resume(request.path_params["ref"]))
 
 

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from banger import __version__
-from banger.api import bodies, codec, openapi, routes
+from banger.api import bodies, codec, openapi, requests, routes
 from banger.daemon.endpoint import Endpoint, answer, read_body, read_query
 from banger.daemon.ports import DriverFact
 from banger.daemon.views import moment
@@ -85,7 +85,7 @@ class Stop(Endpoint):
 
     async def post(self, request: Request) -> Response:
         read_query(request)
-        body = await read_body(request, bodies.Nothing, required=False)
+        body = await read_body(request, requests.Nothing, required=False)
         # Only when the answer is out: the client must not see a cut connection.
         end = BackgroundTask(self._end)
         return Response(codec.encode(body), 202, media_type=routes.JSON, background=end)

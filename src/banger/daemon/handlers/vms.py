@@ -7,7 +7,7 @@ import time
 from starlette.requests import Request
 from starlette.responses import Response
 
-from banger.api import bodies, codec, routes
+from banger.api import codec, requests, routes
 from banger.daemon.endpoint import Endpoint, answer, read_body, read_key, read_query
 from banger.daemon.views import view_vm
 from banger.daemon.vm_list import FIELDS
@@ -27,7 +27,7 @@ class VMs(Endpoint):
     async def post(self, request: Request) -> Response:
         read_query(request)
         key = read_key(request)
-        body = await read_body(request, bodies.CreateVM)
+        body = await read_body(request, requests.CreateVM)
         asked = CreateRequest(
             name=body.name,
             image=body.image,
@@ -57,7 +57,7 @@ class VM(Endpoint):
 
     async def patch(self, request: Request) -> Response:
         read_query(request)
-        body = await read_body(request, bodies.RenameVM)
+        body = await read_body(request, requests.RenameVM)
         return self.accepted(await self.services.vms.rename(request.path_params["ref"], body.name))
 
     async def delete(self, request: Request) -> Response:

@@ -1,0 +1,119 @@
+"""What clients send, with every limit that they can know beforehand."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from banger.model.image import DEFAULT_IMAGE, DEFAULT_SUITE
+from banger.model.vm import (
+    DEFAULT_MEMORY_MIB,
+    DEFAULT_OVERLAY_BYTES,
+    DEFAULT_VCPUS,
+    GIB,
+    MAX_DISK_BYTES,
+    MAX_MEMORY_MIB,
+    MAX_VCPUS,
+    MIN_DISK_BYTES,
+    MIN_MEMORY_MIB,
+)
+from banger.naming import NAME_PATTERN
+
+#: Text for the operating system: a zero byte would end it early.
+_NO_ZERO = r"^[^\x00]*$"
+#: A line of a package list: perhaps a name, perhaps a comment, no line break of any kind.
+_PACKAGE_LINE = (
+    r"^[ \t]*([a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?)?[ \t]*"
+    r"(#[^\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]*)?$"
+)
+Name = Annotated[str, Meta(pattern=NAME_PATTERN, description="a-z, 0-9 and '-'")]
+NameOrNone = Annotated[
+    str, Meta(pattern=r"^([a-z0-9][a-z0-9-]{0,63})?$", description="a name; empty for the default")
+]
+Path = Annotated[
+    str, Meta(pattern=r"^(/[^\x00]*)?$", max_length=4095, description="absolute path on the host")
+]
+Seconds = Annotated[float, Meta(ge=0, le=3600)]
+DiskSize = Annotated[int, Meta(ge=MIN_DISK_BYTES, le=MAX_DISK_BYTES, description="bytes")]
+WorkDiskSize = Annotated[
+    int,
+    Meta(
+        ge=0,
+        le=MAX_DISK_BYTES,
+        description="bytes, 0 for none",
+        extra_json_schema={"anyOf": [{"const": 0}, {"minimum": MIN_DISK_BYTES}]},
+    ),
+]
+Text = Annotated[str, Meta(pattern=_NO_ZERO, max_length=131071)]
+
+
+class CreateVM(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A VM to be made. What is absent takes the default."""
+
+    name: NameOrNone = ""
+    image: NameOrNone = ""
+    vcpus: Annotated[int, Meta(ge=1, le=MAX_VCPUS)] = DEFAULT_VCPUS
+    memory_mib: Annotated[int, Meta(ge=MIN_MEMORY_MIB, le=MAX_MEMORY_MIB)] = DEFAULT_MEMORY_MIB
+    overlay_bytes: DiskSize = DEFAULT_OVERLAY_BYTES
+    work_disk_bytes: WorkDiskSize = 0
+    rootfs: Path = ""
+    kernel: Path = ""
+    initrd: Path = ""
+    vmm: Annotated[str, Meta(pattern="^[a-z0-9]{1,32}$", description="auto, or a driver")] = "auto"
+    storage: Literal["auto", "qcow2", "reflink", "copy"] = "auto"
+    network: Literal["auto", "tap", "user"] = "auto"
+    profile: Literal["auto", "standard", "fast"] = "auto"
+
+
+class RenameVM(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The new name of a VM."""
+
+    name: Name
+
+
+class StartVM(Struct, forbid_unknown_fields=True, kw_only=True):
+    """``wait``: the operation ends when the guest answers, at most ``timeout`` seconds later."""
+
+    wait: bool = True
+    timeout: Seconds = 120.0
+
+
+class StopVM(Struct, forbid_unknown_fields=True, kw_only=True):
+    """``timeout``: seconds for the guest to end by itself before the VMM is ended."""
+
+    timeout: Seconds = 30.0
+
+
+class Nothing(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A body without fields."""
+
+
+class BuildImage(Struct, forbid_unknown_fields=True, kw_only=True):
+    """An image to be built. Without ``packages`` the user's or the shipped list is taken."""
+
+    name: Name = DEFAULT_IMAGE
+    suite: Annotated[str, Meta(pattern="^[a-z][a-z0-9-]{0,31}$")] = DEFAULT_SUITE
+    packages: (
+        Annotated[
+            list[Annotated[str, Meta(pattern=_PACKAGE_LINE, max_length=1024)]],
+            Meta(min_length=1, max_length=10000, description="the lines of a package list"),
+        ]
+        | None
+    ) = None
+    size_bytes: Annotated[int, Meta(ge=GIB, le=MAX_DISK_BYTES, description="bytes")] = 8 * GIB
+    rebuild: bool = False
+
+
+class ExecStart(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The first control message of an exec stream. ``cwd`` is /root if empty."""
+
+    argv: Annotated[list[Text], Meta(min_length=1, max_length=4096)]
+    env: dict[Annotated[str, Meta(pattern=r"^[^\x00=]+$", max_length=4096)], Text] = {}
+    cwd: Path = ""
+
+
+class ExecSignal(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A later control message: send the signal to the command."""
+
+    signal: Annotated[int, Meta(ge=1, le=64)]
