@@ -82,7 +82,7 @@ def parse_deb822(text: str) -> list[Source]:
                 uris=tuple(fields.get("uris", "").split()),
                 suites=tuple(fields.get("suites", "").split()),
                 components=tuple(fields.get("components", "").split()),
-                signed_by=fields.get("signed-by", "").strip("\n"),
+                signed_by=fields.get("signed-by", ""),
                 trusted=fields.get("trusted", "").strip().lower() == "yes",
                 architectures=tuple(fields.get("architectures", "").split()),
             )
@@ -141,7 +141,7 @@ def render(sources: Sequence[Source]) -> str:
         if source.signed_by:
             # A whole key begins on the next line, indented as it was.
             space = "" if source.signed_by.startswith("\n") else " "
-            lines.append(f"Signed-By:{space}{source.signed_by.removeprefix(' ')}")
+            lines.append(f"Signed-By:{space}{source.signed_by}")
         if source.trusted:
             lines.append("Trusted: yes")
         stanzas.append("\n".join(lines) + "\n")
