@@ -34,7 +34,7 @@ def _apt_options() -> str:
 
 
 def _by_hand(debs: Path) -> float:
-    """mmdebstrap into a folder in memory, the kernel package unpacked into it, and a file system."""
+    """mmdebstrap into a folder in memory, with the kernel unpacked, and a file system."""
     with tempfile.TemporaryDirectory(prefix="bgr-image-", dir="/dev/shm") as name:
         work = Path(name)
         work.chmod(0o755)  # packages are unpacked by another user
