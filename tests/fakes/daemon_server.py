@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
 import socketserver
 import threading
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from typing import Any, cast
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -308,13 +310,23 @@ class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     def __init__(self, fake: FakeDaemon):
         self.fake = fake
         fake.socket_path.parent.mkdir(parents=True, exist_ok=True)
+        self._open: set[socket.socket] = set()
         super().__init__(str(fake.socket_path), Handler)
         self.thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
         self.thread.start()
         self._ended = threading.Lock()
         self._done = False
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)
+
     def end(self) -> None:
+        """Go away as a killed process does: the socket is silent, connections are cut."""
         with self._ended:
             if not self._done:
                 self._done = True
@@ -322,6 +334,9 @@ class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
                 self.thread.join()
                 self.server_close()
                 self.fake.socket_path.unlink(missing_ok=True)
+                for connection in list(self._open):
+                    with suppress(OSError):
+                        connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that went away is no news."""

@@ -81,7 +81,7 @@ def from_usage(error: click.ClickException) -> BangerError:
             return UsageMistake(
                 brief,
                 cause=f"did you mean {words}?",
-                resolution=f"{path} {possibilities[0]} --help",
+                resolution=f"{path} {possibilities[0]}",
             )
         return UsageMistake(
             brief, cause=f"it is not one of {path}'s commands", resolution=help_command
@@ -95,7 +95,7 @@ def from_usage(error: click.ClickException) -> BangerError:
     if not cause and isinstance(context, click.Context):
         cause = " ".join(context.get_usage().split()).replace("Usage:", "usage:")
     return UsageMistake(
-        message[:1].lower() + message[1:], cause=cause or "usage", resolution=help_command
+        message[:1].lower() + message[1:], cause=cause or "see the help", resolution=help_command
     )
 
 

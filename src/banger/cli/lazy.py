@@ -50,7 +50,19 @@ def write_examples(formatter: HelpFormatter, examples: Sequence[str]) -> None:
                 formatter.write(f"{'':{formatter.current_indent}}{example}\n")
 
 
-class Command(click.Command):
+class _Parsing(click.Command):
+    """Tells every usage error which command it belongs to, for the message."""
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            # The parser raises some of its errors without saying where.
+            error.ctx = error.ctx or ctx
+            raise
+
+
+class Command(_Parsing):
     """A command whose help is: usage, one sentence, examples, options."""
 
     def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any):
@@ -82,7 +94,7 @@ def split_off() -> tuple[str, ...]:
     return words
 
 
-class LazyGroup(click.Group):
+class LazyGroup(_Parsing, click.Group):
     """A group that knows its commands by name and imports one only to run it."""
 
     def __init__(

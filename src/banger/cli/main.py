@@ -41,11 +41,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
+def help_width(columns: int) -> int:
+    """Columns of help: short lines are read more easily. Given, so that click need not ask."""
+    return max(40, min(columns or 80, 80))
+
+
 def _run(arguments: list[str]) -> int:
     from banger.cli.root import root
+    from banger.cli.session import terminal_width
 
     try:
-        with root.make_context("banger", list(arguments)) as context:
+        with root.make_context(
+            "banger", list(arguments), terminal_width=help_width(terminal_width())
+        ) as context:
             status: object = root.invoke(context)
             return status if isinstance(status, int) else 0
     except click.exceptions.Exit as done:

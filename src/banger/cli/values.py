@@ -10,7 +10,6 @@ import click
 
 from banger.cli.units import GIB, MIB, format_size, parse_duration, parse_size
 from banger.errors import InvalidInput
-from banger.naming import check_name
 
 #: The limits of ``banger.model.vm``, repeated because the model's classes are slow to import;
 #: a test compares the two.
@@ -50,10 +49,14 @@ class Checked(click.ParamType[Any]):
 
 
 def _name(_: str, text: str) -> str:
+    from banger.naming import check_name  # it loads cryptography for the names of other things
+
     return check_name(text)
 
 
 def _image_name(_: str, text: str) -> str:
+    from banger.naming import check_name
+
     return check_name(text, "image")
 
 

@@ -135,6 +135,8 @@ class Connection:
                 raise _broken("a line is too long")
             if not self._fill():
                 raise _cut()
+        if end > MAX_LINE:
+            raise _broken("a line is too long")
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
         return line.removesuffix(b"\r")
@@ -196,9 +198,11 @@ class Response:
                 raise _broken("the status line is malformed")
             status = int(words[1])
             headers = {}
+            count = 0
             while line := connection.line():
                 name, colon, value = line.partition(b":")
-                if not colon or len(headers) >= MAX_HEADERS:
+                count += 1
+                if not colon or count > MAX_HEADERS:
                     raise _broken("the headers are malformed")
                 headers[name.decode("latin-1").lower()] = value.strip().decode("latin-1")
         return cls(connection, status, headers)

@@ -37,7 +37,12 @@ def test_the_widest_column_gives_way() -> None:
 
 def test_sorting_puts_the_empty_last_and_is_stable() -> None:
     fields = [Field("name", "NAME", str), Field("n", "N", str)]
-    items = [{"name": "b", "n": 2}, {"name": "c", "n": None}, {"name": "a", "n": 2}, {"name": "d"}]
+    items: list[dict[str, object]] = [
+        {"name": "b", "n": 2},
+        {"name": "c", "n": None},
+        {"name": "a", "n": 2},
+        {"name": "d"},
+    ]
     assert [i["name"] for i in sort_items(items, fields, "n")] == ["a", "b", "c", "d"]
     assert [i["name"] for i in sort_items(items, fields, "-name")] == ["d", "c", "b", "a"]
 

@@ -40,7 +40,8 @@ def test_sizes(text: str, size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "-1", "1e3", "2GG", "G", ".5G", "5.", "0x10", "1,5G", "1.5B", "1iB", "2P", "١"]
+    "text",
+    ["", "-1", "1e3", "2GG", "G", ".5G", "5.", "0x10", "1,5G", "1.5B", "1iB", "2P", "\u0661"],
 )
 def test_no_sizes(text: str) -> None:
     with pytest.raises(ValueError, match="size"):

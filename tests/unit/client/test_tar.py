@@ -113,7 +113,8 @@ def test_the_systems_tar_reads_what_we_write(tmp_path: Path) -> None:
     target.mkdir()
     subprocess.run(["tar", "-xpf", "-", "-C", str(target)], input=data, check=True)
     assert facts(target / "source") == facts(source)
-    names = tarfile.open(fileobj=io.BytesIO(data)).getnames()
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        names = tar.getnames()
     assert "source/" + "n" * 200 in names
     assert total_bytes(str(source)) == 70_000 + 9 + 1 + 10
 

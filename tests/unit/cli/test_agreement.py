@@ -1,0 +1,48 @@
+"""What the command line repeats, to stay quick, is what the model and the API say."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from banger.api import bodies, requests
+from banger.cli import making, values, vm_change, vm_options, vm_power
+from banger.client import views
+from banger.model import image, vm
+from banger.model.lifecycle import LEGAL, Action
+
+
+def test_limits() -> None:
+    for name in ("MAX_VCPUS", "MIN_MEMORY_MIB", "MAX_MEMORY_MIB", "MIN_DISK_BYTES",
+                 "MAX_DISK_BYTES"):  # fmt: skip
+        assert getattr(values, name) == getattr(vm, name)
+    assert making.DEFAULT_IMAGE == image.DEFAULT_IMAGE
+
+
+@pytest.mark.parametrize("verb", ["START", "STOP", "RESTART", "KILL", "PAUSE", "RESUME"])
+def test_states(verb: str) -> None:
+    assert set(getattr(vm_power, verb).states) == {str(s) for s in LEGAL[Action(verb.lower())]}
+
+
+def test_deletable_states() -> None:
+    assert set(vm_change.DELETABLE) == {str(s) for s in LEGAL[Action.DELETE]}
+
+
+def test_fields_of_a_creation() -> None:
+    assert set(vm_options.BODY.values()) == set(requests.CreateVM.__struct_fields__)
+
+
+@pytest.mark.parametrize(
+    ("view", "body"),
+    [
+        ("VMView", "VM"),
+        ("ImageView", "Image"),
+        ("OperationView", "Operation"),
+        ("AccessView", "Access"),
+        ("StepView", "Step"),
+        ("ProgressView", "Progress"),
+    ],
+)
+def test_objects(view: str, body: str) -> None:
+    sent = {field.encode_name for field in msgspec.structs.fields(getattr(bodies, body))}
+    assert set(getattr(views, view).__annotations__) <= sent
