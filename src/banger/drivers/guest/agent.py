@@ -47,7 +47,7 @@ class AgentClient:
                 if session.alive:
                     raise
 
-    async def set_clock(self, seconds: float, *, timeout: float) -> None:
+    async def set_clock(self, seconds: int, *, timeout: float) -> None:
         """Set the guest's clock to a Unix time."""
         async with self._deadline(timeout, "set its clock"):
             await (await self._connected()).request("set_clock", time=seconds)

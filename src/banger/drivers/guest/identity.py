@@ -12,7 +12,7 @@ import re
 import shlex
 
 from banger.drivers.guest.base import Identity
-from banger.drivers.guest.guest_files import guest_file
+from banger.drivers.guest.guest_files import compiled, guest_file
 from banger.drivers.guest.profiles import FAST, check_profile, masked_units
 from banger.errors import InvalidInput
 from banger.host import cpio
@@ -20,10 +20,8 @@ from banger.host import cpio
 #: Labels of letters, digits and '-', as sethostname(2) and hosts(5) bear them.
 _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,62}[A-Za-z0-9])?\Z")
 _MACHINE_ID = re.compile(r"[0-9a-f]{32}\Z")
-_AGENT = (
-    "start_agent.py",
-    *(f"agent/{name}.py" for name in ("__init__", "main", "port", "command", "machine")),
-)
+_AGENT = tuple(f"agent/{name}.py" for name in ("__init__", "main", "port", "command", "machine"))
+_CACHE = "banger/run/banger/agent/__pycache__"
 _UNITS = "banger/run/systemd/system"
 
 
@@ -87,7 +85,9 @@ def resolver_text(identity: Identity) -> str:
 def _run_tree(profile: str) -> list[cpio.Entry]:
     entries = [cpio.link(f"{_UNITS}/{unit}", "/dev/null") for unit in masked_units(profile)]
     entries += [
+        cpio.file("banger/run/banger/start_agent.py", guest_file("start_agent.py")),
         *(cpio.file(f"banger/run/banger/{name}", guest_file(name)) for name in _AGENT),
+        *(cpio.file(f"{_CACHE}/{file}", code) for file, code in map(compiled, _AGENT)),
         cpio.file("banger/run/banger/adopt", guest_file("adopt"), 0o755),
         *(_unit("banger-agent.service"), _wanted("multi-user.target", "banger-agent.service")),
         *(
@@ -98,6 +98,8 @@ def _run_tree(profile: str) -> list[cpio.Entry]:
     if profile == FAST:
         journal = "banger/run/systemd/journald.conf.d/banger.conf"
         entries.append(cpio.file(journal, guest_file("journald.conf")))
+        # This file shuts out ordinary users until systemd-user-sessions, here masked, has run.
+        entries.append(cpio.link("banger/run/tmpfiles.d/systemd-nologin.conf", "/dev/null"))
         drop_in = f"{_UNITS}/ssh.service.d/banger.conf"
         entries.append(cpio.file(drop_in, guest_file("ssh-early.conf")))
     return entries

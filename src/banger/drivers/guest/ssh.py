@@ -11,11 +11,14 @@ from pathlib import Path
 _CONNECT_TIMEOUT = 0.05
 #: Seconds between two attempts that were refused or lost.
 _PAUSE = 0.01
-#: Seconds without a greeting on an open connection after which another one is tried beside
-#: it: a user-mode network accepts before the guest exists and then repeats, late, for itself.
-_NEXT_AFTER = 0.25
-#: Connections that may wait at once; a server refuses further ones at 10.
-_MOST_WAITING = 6
+#: A user-mode network accepts connections before the guest exists, keeps them, and repeats
+#: its SYN after 6 s. So an open connection that is not greeted gets another one beside it:
+#: after this share of the time waited so far, and at least after so many seconds. That bounds
+#: what is lost, and gives slow servers on loaded hosts the more time the slower they are.
+_NEXT_SHARE = 0.05
+_NEXT_LEAST = 0.15
+#: Connections that wait at once; then the oldest is given up. A server refuses new ones at 10.
+_MOST_WAITING = 8
 _GREETING = b"SSH-"
 
 
@@ -57,17 +60,27 @@ def _quoted(path: Path) -> str:
 
 async def ssh_banner(host: str, port: int, *, timeout: float) -> bool:
     """Whether an SSH server greets there within ``timeout`` seconds. Never raises ``OSError``."""
-    waiting: set[asyncio.Task[bool]] = set()
+    clock = asyncio.get_running_loop().time
+    begin = clock()
+    waiting: dict[asyncio.Task[bool], None] = {}
+    dropped: set[asyncio.Task[bool]] = set()
     try:
         async with asyncio.timeout(timeout):
             while True:
-                if len(waiting) < _MOST_WAITING:
-                    waiting.add(asyncio.create_task(_greeted(host, port)))
-                done, waiting = await asyncio.wait(
-                    waiting, timeout=_NEXT_AFTER, return_when=asyncio.FIRST_COMPLETED
+                if len(waiting) == _MOST_WAITING:
+                    oldest = next(iter(waiting))
+                    oldest.cancel()
+                    dropped.add(oldest)
+                    del waiting[oldest]
+                waiting[asyncio.create_task(_greeted(host, port))] = None
+                pause = max(_NEXT_LEAST, _NEXT_SHARE * (clock() - begin))
+                done, _ = await asyncio.wait(
+                    waiting, timeout=pause, return_when=asyncio.FIRST_COMPLETED
                 )
                 if any(task.result() for task in done):
                     return True
+                for task in done:
+                    del waiting[task]
                 if done:
                     await asyncio.sleep(_PAUSE)
     except TimeoutError:
@@ -75,7 +88,7 @@ async def ssh_banner(host: str, port: int, *, timeout: float) -> bool:
     finally:
         for task in waiting:
             task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
+        await asyncio.gather(*waiting, *dropped, return_exceptions=True)
 
 
 async def _greeted(host: str, port: int) -> bool:

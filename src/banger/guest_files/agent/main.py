@@ -15,11 +15,10 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from . import machine
 from .command import Command
-from .port import QUEUE_LIMIT, Port
+from .port import QUEUE_LIMIT, Message, Port
 
 VERSION = 1
 PORT_NAME = "banger.0"
@@ -169,25 +168,25 @@ class Agent:
             if not alive:
                 self.disconnect()
 
-    def answer(self, message: dict[str, Any], payload: bytes) -> None:
+    def answer(self, message: Message, payload: bytes) -> None:
         try:
-            if message["type"] == "hello":
+            if message.text("type") == "hello":
                 self.hello(message)
             elif self.greeted:
                 self.handle(message, payload)
-        except (KeyError, ValueError, TypeError, AttributeError, OSError) as error:
+        except (ValueError, KeyError, OSError) as error:
             text = f"{type(error).__name__}: {error}"
             self.port.put({"type": "error", "id": message.get("id"), "message": text})
 
-    def hello(self, message: dict[str, Any]) -> None:
+    def hello(self, message: Message) -> None:
         """A new conversation begins, also if the end of the last one was not seen."""
         self.give_up_commands()
         self.port.reset_output()
         self.greeted = True
-        self.port.put({"type": "hello", "nonce": message["nonce"], "version": VERSION})
+        self.port.put({"type": "hello", "nonce": message.text("nonce"), "version": VERSION})
 
-    def handle(self, message: dict[str, Any], payload: bytes) -> None:
-        kind, ident = message["type"], message["id"]
+    def handle(self, message: Message, payload: bytes) -> None:
+        kind, ident = message.text("type"), message.integer("id")
         if kind == "exec":
             self.execute(message)
         elif kind in ("data", "credit", "signal", "close"):
@@ -198,39 +197,42 @@ class Agent:
         else:
             self.port.put({"type": "reply", "id": ident, **self.request(message)})
 
-    def request(self, message: dict[str, Any]) -> dict[str, object]:
-        kind = message["type"]
+    def request(self, message: Message) -> dict[str, object]:
+        kind = message.text("type")
         if kind == "ping":
             return {**machine.facts(), "agent": VERSION, "commands": len(self.commands)}
         if kind == "set_clock":
-            machine.set_clock(float(message["time"]))
+            machine.set_clock(message.integer("time"))
         elif kind == "shutdown":
             self.power_off_pid = machine.start_power_off()
         else:
             raise ValueError(f"unknown request {kind}")
         return {}
 
-    def execute(self, message: dict[str, Any]) -> None:
-        command = Command(int(message["id"]), self.port)
-        argv = [str(word) for word in message["argv"]]
-        env = {str(name): str(value) for name, value in message.get("env", {}).items()}
-        if not argv or command.id in self.commands:
-            raise ValueError("a command needs words and an id of its own")
+    def execute(self, message: Message) -> None:
+        command = Command(message.integer("id"), self.port)
+        words, variables = message.get("argv"), message.get("env", {})
+        if not isinstance(words, list) or not isinstance(variables, dict) or not words:
+            raise ValueError("a command needs words")
+        if command.id in self.commands:
+            raise ValueError("the id is taken")
+        argv = [str(word) for word in words]
+        env = {str(name): str(value) for name, value in variables.items()}
         try:
-            command.start(argv, env, str(message.get("cwd", "")))
+            command.start(argv, env, message.text("cwd"))
         except OSError as error:
             command.refuse(argv, error)
         else:
             self.commands[command.id] = command
 
-    def steer(self, command: Command, message: dict[str, Any], payload: bytes) -> None:
-        kind = message["type"]
+    def steer(self, command: Command, message: Message, payload: bytes) -> None:
+        kind = message.text("type")
         if kind == "data":
             command.feed(payload)
         elif kind == "credit":
-            command.credit[message["channel"]] += int(message["bytes"])
+            command.credit[message.text("channel")] += message.integer("bytes")
         elif kind == "signal":
-            command.signal(int(message["signal"]))
+            command.signal(message.integer("signal"))
         else:
             self.give_up(command)
 

@@ -18,6 +18,22 @@ SIZE_LIMIT = 4 * 1024 * 1024
 _READS = 32
 
 
+class Message(dict[str, object]):
+    """A message from the host. Its accessors raise ``ValueError`` for what does not fit."""
+
+    def integer(self, name: str) -> int:
+        value = self.get(name)
+        if not isinstance(value, int):
+            raise ValueError(f"{name} must be a number")
+        return value
+
+    def text(self, name: str) -> str:
+        value = self.get(name, "")
+        if not isinstance(value, str):
+            raise ValueError(f"{name} must be a text")
+        return value
+
+
 class Port:
     """One open file to the host, never waited for."""
 
@@ -26,7 +42,7 @@ class Port:
         self.queued = 0
         self.queue: collections.deque[bytes] = collections.deque()
         self.inbox = bytearray()
-        self._header: dict[str, object] | None = None
+        self._header: Message | None = None
         self._size = 0
         os.set_blocking(fd, False)
 
@@ -79,7 +95,7 @@ class Port:
             self.inbox += data
         return True
 
-    def messages(self) -> Iterator[tuple[dict[str, object], bytes]]:
+    def messages(self) -> Iterator[tuple[Message, bytes]]:
         """The complete messages in the inbox, each with its payload."""
         while True:
             if self._header is None and not self._read_header():
@@ -103,9 +119,9 @@ class Port:
         line = bytes(self.inbox[:end])
         del self.inbox[: end + 1]
         try:
-            header = json.loads(line)
-            size = int(header.get("n", 0))
-        except (ValueError, TypeError, AttributeError):
+            header = Message(json.loads(line))
+            size = header.integer("n") if "n" in header else 0
+        except (ValueError, TypeError):
             return True  # an empty line, or the rest of a conversation that was cut off
         if 0 <= size <= SIZE_LIMIT:
             self._header, self._size = header, size
