@@ -73,7 +73,9 @@ class Assembly:
         while True:
             supervisor = Supervisor(self._context, self._operations)
             try:
-                await supervisor.run()
+                async with asyncio.TaskGroup() as watches:
+                    watches.create_task(supervisor.run())
+                    watches.create_task(supervisor.patrol())
             except Exception:  # noqa: BLE001 - without it no end of a VM would be seen any more
                 _log.exception("watching the VMs met a defect")
             finally:

@@ -9,7 +9,6 @@ from banger.api import bodies
 from banger.daemon.ports import Endpoint, ImageFacts, Progress, VMFacts
 from banger.model.lifecycle import VMState
 from banger.model.operation import Operation, StepRecord
-from banger.naming import dns_name
 
 _ALIVE = frozenset({VMState.RUNNING, VMState.PAUSED, VMState.STOPPING})
 
@@ -39,7 +38,8 @@ def view_vm(facts: VMFacts, now: float) -> bodies.VM:
         mac=lease.mac,
         ssh_host=lease.ssh_host,
         ssh_port=lease.ssh_port,
-        dns_name=dns_name(vm.name),
+        # Filled once a name service publishes it; a name that leads nowhere helps nobody.
+        dns_name="",
         pid=machine.pid if machine else 0,
         created_at=moment(vm.created_at),
         started_at=moment(vm.started_at) if vm.started_at else None,
