@@ -17,7 +17,7 @@ INDEX_OPTIONS = re.compile(
 )
 #: Addresses that a reader may meet: documentation, example names, this machine.
 ALLOWED_HOSTS = re.compile(
-    r"^(?:[a-z]+|127\.0\.0\.1|.*\.(?:example|invalid|test|vm)"
+    r"^(?:[a-z]+|127\.0\.0\.1|.*\.(?:example|invalid|test|vm)|(?:.*\.)?example\.(?:com|org|net)"
     r"|keepachangelog\.com|semver\.org|no-color\.org|json-schema\.org|www\.rfc-editor\.org"
     r"|spec\.openapis\.org|opensource\.org|.*\.freedesktop\.org|[{<$].*)$"
 )
