@@ -14,7 +14,8 @@ from banger.model.vm import VM
 FIELDS = frozenset(bodies.VM.__struct_fields__)
 #: Fields that cost a look at the VM's files.
 _OBSERVED = frozenset({"overlay_used_bytes", "directory", "warnings"})
-#: Seconds for which a body is good while no row changes: it holds uptimes and fills.
+#: Fields that change while no row does, and the seconds for which a body with them is good.
+_MOVING = frozenset({"overlay_used_bytes", "warnings", "uptime_seconds"})
 MAX_AGE = 0.5
 
 
@@ -43,7 +44,7 @@ class VMList:
             self._kept.clear()
             self._changes = changes
         kept = self._kept.get(fields)
-        if kept and now - kept[0] < MAX_AGE:
+        if kept and (now - kept[0] < MAX_AGE or not fields & _MOVING):
             return kept[1]
         if len(self._kept) >= 8:
             self._kept.clear()
