@@ -23,7 +23,9 @@ _UNWANTED = (
     "var/lib/dpkg/*-old",
 )
 
-PREPARE = f'mkdir -p "$1/var/cache/apt/archives" "$1/{BOOT}"'
+#: Some packages cannot be installed where the folders of manual pages are missing.
+PREPARE = f"""mkdir -p "$1/var/cache/apt/archives" "$1/{BOOT}"
+for section in 1 2 3 4 5 6 7 8; do mkdir -p "$1/usr/share/man/man$section"; done"""
 #: The moment before any download: packages that change later are new to the cache.
 MARK = f'touch "$1/{BOOT}/started"'
 
@@ -80,6 +82,7 @@ rm -rf @UNWANTED@
 if [ -e etc/dpkg/dpkg.cfg.d/99mmdebstrap ]; then
     mv etc/dpkg/dpkg.cfg.d/99mmdebstrap etc/dpkg/dpkg.cfg.d/banger-trim
 fi
+find usr/share/doc -mindepth 1 -type d -empty -delete
 # sync-in has given the folder the owner and mode of our cache.
 chown root:root var/cache/apt/archives
 chmod 755 var/cache/apt/archives

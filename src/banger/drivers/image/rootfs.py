@@ -63,6 +63,9 @@ def unpack_command(prefix: tuple[str, ...], tar: Path, tree: Path) -> Command:
             "--xattrs",
             "--xattrs-include=*",
             "--exclude=./dev/*",
+            # apt makes these again, and gives them an owner that depends on the build's folder.
+            "--exclude=./var/cache/apt/archives/partial",
+            "--exclude=./var/lib/apt/lists/partial",
             f"--exclude=./{hooks.BOOT}",
         ),
         timeout=_TIMEOUT,
