@@ -156,6 +156,8 @@ class FakeNetwork:
     def __init__(self, world: World) -> None:
         self._folder = world.root / "taps"
 
+    def check(self) -> None: ...
+
     def candidates(self, vm_id: str) -> Iterator[Lease]:
         for number in range(64):
             yield Lease(

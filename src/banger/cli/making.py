@@ -27,8 +27,11 @@ class Making:
         self.vm_id = ""
 
     def image(self, body: dict[str, Any], default: str) -> None:
-        """Build the image that ``body`` needs if it is the ``default`` one and missing."""
-        if body.get("rootfs"):
+        """Build the image that ``body`` needs if it is the ``default`` one and missing.
+
+        A root file system of the user's own still needs a kernel: the image's, or their own.
+        """
+        if body.get("rootfs") and body.get("kernel"):
             return
         name = body.get("image") or default
         found = next((i for i in self._client.images() if i["name"] == name), None)

@@ -87,13 +87,13 @@ def vm_body(options: Mapping[str, Any], preferences: Settings) -> dict[str, Any]
             cause="a VM boots either an image or your own files",
             resolution=f"{command_path()} --image {options['image']}",
         )
-    if own and not (options.get("rootfs") and options.get("kernel")):
-        missing = "kernel" if options.get("rootfs") else "rootfs"
-        raise InvalidInput(
-            f"--{own[0]} is given without --{missing}",
-            cause="booting your own files needs --rootfs and --kernel",
-            resolution=f"{command_path()} --rootfs FILE --kernel FILE",
-        )
+    for option, needed in (("kernel", "rootfs"), ("initrd", "kernel")):
+        if options.get(option) and not options.get(needed):
+            raise InvalidInput(
+                f"--{option} is given without --{needed}",
+                cause="a kernel needs the modules in its root file system, an initrd its kernel",
+                resolution=f"{command_path()} --rootfs FILE --kernel FILE",
+            )
     body = {field: options[key] for key, field in BODY.items() if options.get(key) is not None}
     # A preference counts as if it had been typed: the daemon read the settings when it started,
     # and the environment may say something else by now.

@@ -17,18 +17,22 @@ class Privilege:
         """Whether calls can be carried out at all."""
         return os.geteuid() == 0
 
-    async def call(self, batch: Sequence[Call]) -> list[TapFacts]:
-        """Carry out the calls in order and return one result each.
-
-        Raises ``PermissionRefused`` without a root side, ``Conflict`` if something foreign
-        stands in the way, ``HostNotReady`` if the kernel refuses.
-        """
+    def require(self) -> None:
+        """Raises ``PermissionRefused`` if there is no root side."""
         if not self.available():
             raise PermissionRefused(
                 "this needs root, and banger runs as an ordinary user",
                 cause="a TAP interface can only be made by root",
                 resolution="create the VM with --network user, or run banger as root",
             )
+
+    async def call(self, batch: Sequence[Call]) -> list[TapFacts]:
+        """Carry out the calls in order and return one result each.
+
+        Raises ``PermissionRefused`` without a root side, ``Conflict`` if something foreign
+        stands in the way, ``HostNotReady`` if the kernel refuses.
+        """
+        self.require()
         # Imported here because it pulls in subprocess, which ordinary users never need.
         from banger.privileged.execute import perform
 

@@ -89,6 +89,7 @@ class VMService:
         image = self._image_for(request)
         choice = await self._context.drivers.choose()
         spec = resolution.resolve(request, image, choice, self._context.drivers)
+        self._context.drivers.networks[spec.network].check()
         room.check_memory(request.name or "the VM", spec.memory_mib)
         files.make_private_folder(self._context.paths.state)
         room.check_disk(self._context.paths.state, self._context.settings.min_free_bytes)

@@ -59,7 +59,7 @@ def test_what_is_wrong_and_how_to_say_it(banger: CLIHome) -> None:
         ("run", "--vcpu", "99"),
         ("create", "--disk-size", "1K"),
         ("run", "--name", "My VM"),
-        ("run", "--rootfs", "/etc/hostname"),
+        ("run", "--kernel", "/etc/hostname"),
         ("run", "--image", "x", "--kernel", "/etc/hostname", "--rootfs", "/etc/hostname"),
         ("run", "--rm"),
         ("run", "--json", "--", "true"),

@@ -14,6 +14,10 @@ class Network(Protocol):
 
     name: str
 
+    def check(self) -> None:
+        """Raises ``PermissionRefused`` or ``HostNotReady`` if it cannot be used on this host."""
+        ...
+
     def candidates(self, vm_id: str) -> Iterator[Lease]:
         """Leases free on the host as far as it can be seen, best first.
 

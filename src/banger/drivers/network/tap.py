@@ -34,6 +34,9 @@ class Tap:
         self._uid = uid
         self._nameservers = nameservers
 
+    def check(self) -> None:
+        self._privilege.require()
+
     def candidates(self, vm_id: str) -> Iterator[Lease]:
         for subnet in addressing.candidates(self._share, vm_id, networks_in_use()):
             yield Lease(

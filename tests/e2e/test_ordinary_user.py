@@ -1,0 +1,85 @@
+"""Everything without root: an ordinary user's daemon, user-mode network, the same commands."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import banger
+from tests.plugins.built_image import BuiltImage
+from tests.plugins.home import Home
+from tests.requirements import needs
+
+pytestmark = needs("root", "qemu", "image", "ssh")
+USER = "nobody"
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def as_user(home: Home, built_image: Path) -> Iterator[Run]:
+    """Runs banger as ``nobody``, from a copy that this user may read, in a home of its own."""
+    account = pwd.getpwnam(USER)
+    BuiltImage(built_image).give_to(home.paths)
+    program = home.root / "program"
+    shutil.copytree(sysconfig.get_path("purelib"), program, symlinks=True)
+    shutil.copytree(Path(banger.__file__).parent, program / "banger", dirs_exist_ok=True)
+    image = home.paths.images / built_image.name
+    for path in image.iterdir():
+        # The shared image is hard-linked and stays root's: this user gets files of its own.
+        copy = path.with_suffix(".copy")
+        subprocess.run(["cp", "--sparse=always", path, copy], check=True)
+        copy.rename(path)
+    subprocess.run(["chown", "-R", f"{account.pw_uid}:{account.pw_gid}", home.root], check=True)
+    environment = {
+        **{key: value for key, value in home.environment.items() if "COVERAGE" not in key},
+        "PYTHONPATH": str(program),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "USER": USER,
+    }
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [
+                "setpriv",
+                f"--reuid={account.pw_uid}",
+                f"--regid={account.pw_gid}",
+                "--clear-groups",
+                os.path.realpath(sys.executable),
+                "-m",
+                "banger",
+                *arguments,
+            ],
+            env=environment,
+            cwd="/",
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    yield run
+    run("vm", "delete", "--all", "--force")
+    run("daemon", "stop")
+
+
+def test_a_vm_without_root(as_user: Run) -> None:
+    made = as_user("run", "--name", "mine", "--network", "user")
+    assert made.returncode == 0, made.stderr
+    assert as_user("exec", "mine", "--", "sh", "-c", "exit 7").returncode == 7
+    assert as_user("ssh", "mine", "--", "hostname").stdout == "mine\n"
+    assert as_user("stop", "mine").returncode == 0
+    assert as_user("start", "mine").returncode == 0
+    refused = as_user("create", "--network", "tap")
+    assert refused.returncode in (2, 6), refused
+    assert "--network user" in refused.stderr
+    assert as_user("rm", "--force", "mine").returncode == 0
+    assert as_user("ls", "--json").stdout.strip() == "[]"
