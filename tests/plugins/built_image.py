@@ -11,8 +11,6 @@ import shutil
 import sqlite3
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,26 +76,50 @@ def _link_or_copy(source: Path, target: Path) -> None:
         subprocess.run(["cp", "--sparse=always", source, target], check=True)
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def _lock(path: Path, kind: int) -> int:
+    """Open and lock a file; the descriptor holds it. Raises ``BlockingIOError`` if told to."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, kind)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 @functools.cache
 def ensure_built() -> BuiltImage:
     """The image of the present source, built now unless an earlier run has done it."""
     top = cache()
-    with _alone(top):
-        wanted = top / f"image-{key()}"
-        record = wanted / "built.json"
+    wanted = top / f"image-{key()}"
+    record = wanted / "built.json"
+    one_at_a_time = _lock(top / "lock", fcntl.LOCK_EX)
+    try:
+        # Stays open until this process ends, so that no other run takes the image away.
+        _lock(_lock_of(wanted), fcntl.LOCK_SH)
         if not record.exists():
-            for old in top.glob("image-*"):
-                shutil.rmtree(old, ignore_errors=True)
+            for old in top.glob("image-*/"):
+                _forget(old)
             _build(wanted)
-        return BuiltImage(wanted / "state/banger/images" / json.loads(record.read_text())["id"])
+    finally:
+        os.close(one_at_a_time)
+    return BuiltImage(wanted / "state/banger/images" / json.loads(record.read_text())["id"])
+
+
+def _lock_of(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.lock")
+
+
+def _forget(old: Path) -> None:
+    """Remove an image of another source unless a run, perhaps this one, uses it."""
+    try:
+        alone = _lock(_lock_of(old), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return
+    shutil.rmtree(old, ignore_errors=True)
+    _lock_of(old).unlink()
+    os.close(alone)
 
 
 def _build(wanted: Path) -> None:
@@ -106,6 +128,7 @@ def _build(wanted: Path) -> None:
     home.environment["XDG_STATE_HOME"] = str(wanted / "state")
     home.environment["XDG_CACHE_HOME"] = str(cache() / "packages")
     home.paths = Paths.from_environment(home.environment, os.geteuid())
+    shutil.rmtree(wanted, ignore_errors=True)
     wanted.joinpath("state").mkdir(parents=True, mode=0o700)
     try:
         home.ok("image", "build", NAME, timeout=TIMEOUT)
