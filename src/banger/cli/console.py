@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from banger.cli.interrupts import termination_interrupts
 from banger.cli.lazy import Command
 from banger.cli.names import vm_names
 from banger.cli.session import connect, note
@@ -29,7 +30,9 @@ def console(*, name: str) -> int:
     except NotFound as error:
         raise suggest(client, error, name) from None
     note(f"attached to the console of {access['name']}; press Enter for a prompt, Ctrl-] to leave")
-    left = attach_console(access["console_socket"], sys.stdin.fileno(), sys.stdout.fileno())
+    # However it ends, the terminal must be put back.
+    with termination_interrupts():
+        left = attach_console(access["console_socket"], sys.stdin.fileno(), sys.stdout.fileno())
     note("" if sys.stdout.isatty() else "detached")
     if not left:
         note(f"the console of {access['name']} ended")

@@ -16,6 +16,10 @@ def held() -> Iterator[None]:
     For requests whose reply says what there is to cancel: an interrupt before the reply was
     read would leave work behind of which nobody knows.
     """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        # As a shell starts its background jobs: Ctrl-C is meant for others.
+        yield
+        return
     pending: list[int] = []
 
     def remember(number: int, _: FrameType | None) -> None:
@@ -65,7 +69,8 @@ def forwarded() -> Iterator[int]:
                 raise KeyboardInterrupt
         os.write(writing, bytes([number]))
 
-    before = {n: signal.signal(n, forward) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {n: signal.signal(n, forward) for n in wanted if signal.getsignal(n) != signal.SIG_IGN}
     try:
         yield reading
     finally:

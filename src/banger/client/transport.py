@@ -57,9 +57,10 @@ class Connection:
     def __init__(self, path: str, timeout: float = TIMEOUT):
         self._buffer = bytearray()
         self._timeout = timeout
-        #: Called every ``tick`` seconds while nothing arrives (to animate a display).
+        #: Called every ``tick`` seconds while a reply is awaited (to animate a display).
         self.on_idle: Callable[[], None] | None = None
         self.tick = 0.1
+        self._next_idle = 0.0
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         self.socket.settimeout(timeout)
         try:
@@ -112,11 +113,7 @@ class Connection:
     def _fill(self) -> bool:
         """Read more into the buffer; False at the end of the stream."""
         if self.on_idle is not None:
-            deadline = time.monotonic() + self._timeout
-            while not select.select([self.socket], [], [], self.tick)[0]:
-                self.on_idle()
-                if time.monotonic() > deadline:
-                    raise _late()
+            self._wait(self.on_idle)
         try:
             piece = self.socket.recv(PIECE)
         except TimeoutError:
@@ -125,6 +122,20 @@ class Connection:
             raise _cut() from None
         self._buffer += piece
         return bool(piece)
+
+    def _wait(self, on_idle: Callable[[], None]) -> None:
+        """Wait for data; ``on_idle`` keeps its pace also when data of no interest comes."""
+        deadline = time.monotonic() + self._timeout
+        while True:
+            ready = select.select([self.socket], [], [], self.tick)[0]
+            now = time.monotonic()
+            if now >= self._next_idle:
+                self._next_idle = now + self.tick
+                on_idle()
+            if ready:
+                return
+            if now > deadline:
+                raise _late()
 
     def line(self) -> bytes:
         """The next line without its end."""

@@ -115,7 +115,7 @@ def test_any_reply_is_read_or_refused(reply: bytes) -> None:
         right.shutdown(socket.SHUT_WR)
         connection = Connection.__new__(Connection)
         connection.__dict__.update(
-            socket=left, _buffer=bytearray(), _timeout=1, on_idle=None, tick=0.1
+            socket=left, _buffer=bytearray(), _timeout=1, on_idle=None, tick=0.1, _next_idle=0.0
         )
         with suppress(BangerError):
             Response.receive(connection).read()
