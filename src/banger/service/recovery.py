@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
+from typing import Any
 
 from banger.host import files
 from banger.model.image import ImageState
@@ -69,8 +70,8 @@ def _settle(context: Context, operations: OperationService, vm: VM) -> None:
         record.write_vm(context.paths, vm)
 
 
-def _write(context: Context, vm: VM, **changes: object) -> None:
-    changed = dataclasses.replace(vm, generation=vm.generation + 1, **changes)  # type: ignore[arg-type]
+def _write(context: Context, vm: VM, **changes: Any) -> None:
+    changed = dataclasses.replace(vm, generation=vm.generation + 1, **changes)
     context.vms.update(changed)
     context.events.publish("vm", changed)
     record.write_vm(context.paths, changed)
