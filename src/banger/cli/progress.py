@@ -56,6 +56,7 @@ class Display:
         self._fraction: float | None = None
         self._detail = ""
         self._finished: set[tuple[int, str]] = set()
+        self._told: set[str] = set()
         self._held: list[str] = []
         self._drawn = False
         unicode = (getattr(stream, "encoding", "") or "").lower().startswith("utf")
@@ -83,7 +84,9 @@ class Display:
 
     def _on_log(self, title: str, fraction: float | None, detail: str | None) -> None:
         if title and title != self._step:
-            if not self._animated:
+            if not self._animated and title not in self._told:
+                # Phases may come and go several times; once is enough to be told.
+                self._told.add(title)
                 self._say(title, None)
             self._begin(title)
         self._fraction = fraction
