@@ -68,7 +68,7 @@ def build_command(plan: Bootstrap) -> Command:
         # Else the essential packages would be gone before the cache can take them.
         "--skip=essential/unlink",
         f"--include={','.join(plan.packages)}",
-        *(f"--dpkgopt={option}" for option in TRIM),
+        *(f"--dpkgopt={option}" for option in (hooks.UNSAFE, *TRIM)),
         *(f"--aptopt={option}" for option in plan.apt_options),
         f"--setup-hook={hooks.PREPARE}",
         _special("setup", "sync-in", plan.debs, "/var/cache/apt/archives"),
