@@ -17,6 +17,7 @@ from banger.cli.listing import (
     wanted_keys,
 )
 from banger.cli.moments import age
+from banger.cli.reach import reached_at
 from banger.cli.session import connect
 from banger.cli.text import paint
 from banger.cli.units import MIB, format_age, format_size
@@ -57,7 +58,7 @@ FIELDS = [
         right=True,
         shrink=False,
     ),
-    _plain("address", "ADDRESS"),
+    Field("address", "ADDRESS", reached_at, also=("network", "ssh_host", "ssh_port")),
     Field(
         "uptime",
         "UP",

@@ -12,6 +12,7 @@ from banger.cli.interrupts import termination_interrupts
 from banger.cli.lazy import SplitCommand, split_off
 from banger.cli.listing import print_json
 from banger.cli.making import Making
+from banger.cli.reach import reached_at
 from banger.cli.session import connect, note, say, settings
 from banger.cli.values import DURATION
 from banger.cli.vm_options import vm_body, vm_options
@@ -126,7 +127,7 @@ def _announce(vm: VMView, *, quiet: bool, as_json: bool, waited: bool) -> None:
         say(name)
     else:
         say(f"{name} is running" if waited else f"{name} is starting")
-        rows = [("address", vm["address"])]
+        rows = [("address", reached_at(vm))]
         if vm["dns_name"]:
             rows.append(("name", vm["dns_name"]))
         rows += [

@@ -53,7 +53,8 @@ def describe(vm: VMView) -> list[tuple[str, str]]:
         ("files", vm["directory"]),
     ]
     if last := vm["last_exit"]:
-        detail = f": {last['detail']}" if last["detail"] else ""
+        # A panic's detail goes on for lines; the whole is in the log and in --json.
+        detail = f": {last['detail'].splitlines()[0]}" if last["detail"].strip() else ""
         rows.append(("last exit", f"{last['reason']}, {age(last['at'])} ago{detail}"))
     if problem := vm["problem"]:
         for key in ("brief", "cause", "resolution"):
