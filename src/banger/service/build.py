@@ -12,8 +12,9 @@ import msgspec
 from banger.drivers.image.base import BuildFolders, BuiltImage
 from banger.host import files
 from banger.model.image import Image, ImageSpec, ImageState
-from banger.model.operation import Presence
+from banger.model.operation import Operation, Presence
 from banger.service import record, room
+from banger.service.context import Context
 from banger.service.steps import Direction, Report, Step
 from banger.service.target_plan import ImagePlan
 
@@ -82,6 +83,10 @@ class BuildPlan(ImagePlan):
     direction: ClassVar[Direction] = Direction.BACKWARD
     step_types: ClassVar[tuple[type[Step], ...]] = (MakeFolders, Build)
 
+    def __init__(self, context: Context, operation: Operation) -> None:
+        super().__init__(context, operation)
+        self._superseded: Image | None = None
+
     def steps(self) -> Sequence[Step]:
         return [MakeFolders(self), Build(self)]
 
@@ -90,8 +95,7 @@ class BuildPlan(ImagePlan):
         name = str(self.operation.arguments["name"])
         older = self.context.images.by_name(name)
         if older is not None and older.id != self.image.id:
-            # Its VMs keep it under another name until they are gone.
-            self.context.images.rename(older, f"{name}-{older.id[:6]}")
+            self._make_way(older)
         image = self.save(
             name=name,
             state=ImageState.READY,
@@ -104,12 +108,25 @@ class BuildPlan(ImagePlan):
         self.context.resources.release(image.id)
         return {"id": image.id, "name": name, "package_count": built.package_count}
 
+    def _make_way(self, older: Image) -> None:
+        """An image in use goes on under another name; one that nobody uses goes."""
+        if self.context.vms.by_image(older.id):
+            renamed = self.context.images.rename(older, f"{older.name}-{older.id[:6]}")
+            self.context.events.publish("image", renamed)
+            return
+        self.context.images.delete(older.id)
+        self.context.events.publish("image-deleted", {"id": older.id, "name": older.name})
+        self._superseded = older
+
     def failed(self, error: dict[str, str], *, undone: bool) -> None:
         self.context.images.delete(self.operation.target_id)
         self.context.resources.release(self.operation.target_id)
         self.context.events.publish("image-deleted", {"id": self.operation.target_id})
 
     async def settle(self) -> None:
+        if self._superseded is not None:
+            files.remove_tree(self.context.paths.image(self._superseded.id))
+            self._superseded = None
         image: Image | None = self.context.images.get(self.operation.target_id)
         if image is not None and image.state is ImageState.READY:
             record.write_image(self.context.paths, image)

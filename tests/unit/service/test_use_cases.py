@@ -191,6 +191,9 @@ async def test_a_rebuild_takes_the_name_and_keeps_the_old_for_its_vms(house: Hou
     kept = house.images.get(house.vms.get(vm_id).spec.image_id)
     assert kept.name == f"debian-{old.id[:6]}"
     check_invariants(house)
+    await house.operations.wait((await house.images.build(BuildRequest(rebuild=True))).id)
+    assert {image.name for image in house.images.list()} == {"debian", kept.name}
+    check_invariants(house)
 
 
 async def test_drift_is_seen(house: House) -> None:
