@@ -129,7 +129,10 @@ def _check(identity: Identity) -> None:
     ):
         if not line.strip() or not line.strip().isprintable():
             raise _illegal(title, line)
-    for address in (identity.lease.address, identity.lease.gateway, *identity.lease.nameservers):
+    lease = identity.lease
+    # Without a gateway the guest reaches its own subnet only.
+    gateways = (lease.gateway,) if lease.gateway else ()
+    for address in (lease.address, *gateways, *lease.nameservers):
         try:
             ipaddress.ip_address(address)
         except ValueError as error:
