@@ -121,7 +121,7 @@ class DebianBuilder:
             packages=wanted,
             kernels=kernel.METAPACKAGES,
             apt_options=options,
-            sources=folders.scratch / "banger.sources",
+            sources=folders.scratch / "banger.sources" if found else None,
             overlay=folders.scratch / "overlay.tar",
             # Versions that one suite has replaced are another one's newest.
             debs=folders.debs / spec.suite,
@@ -130,7 +130,8 @@ class DebianBuilder:
         )
         files.make_private_folder(plan.debs)
         await in_thread(lambda _: debs.verify(plan.debs))
-        plan.sources.write_text(sources.render(found), encoding="utf-8")
+        if plan.sources:
+            plan.sources.write_text(sources.render(found), encoding="utf-8")
         plan.overlay.write_bytes(overlay.default_overlay(apt_options.render_for_guest(options)))
         return plan
 

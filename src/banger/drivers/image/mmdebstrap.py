@@ -35,6 +35,7 @@ TIMEOUT = 3600.0
 class Bootstrap:
     """One run of mmdebstrap. ``work`` holds the tree; ``sources`` and ``overlay`` are files.
 
+    Without ``sources`` mmdebstrap takes Debian's official archives.
     ``mode`` is ``root`` or ``unshare``. ``prefix`` keeps its mounts out of the host's sight.
     """
 
@@ -44,7 +45,7 @@ class Bootstrap:
     packages: tuple[str, ...]
     kernels: tuple[str, ...]
     apt_options: tuple[str, ...]
-    sources: Path
+    sources: Path | None
     overlay: Path
     debs: Path
     new_debs: Path
@@ -80,7 +81,7 @@ def build_command(plan: Bootstrap) -> Command:
         f"--customize-hook={hooks.FORGET_DEBS}",
         plan.suite,
         str(plan.tar),
-        str(plan.sources),
+        *([str(plan.sources)] if plan.sources else []),
     ]
     environment = {"SOURCE_DATE_EPOCH": str(EPOCH), "TMPDIR": str(plan.work)}
     return Command(tuple(argv), env=environment, timeout=TIMEOUT, package="mmdebstrap")

@@ -1,4 +1,4 @@
-"""Where packages come from: the host's own Debian archives for a suite, else the official ones."""
+"""Where packages come from: the Debian archives of a suite that the host itself uses."""
 
 from __future__ import annotations
 
@@ -10,14 +10,9 @@ from urllib.parse import urlsplit
 
 from banger.errors import InvalidInput
 
-KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
-_ARCHIVE = "http://deb.debian.org/debian"
-_SECURITY = "http://deb.debian.org/debian-security"
 _SUITE = re.compile(r"[a-z][a-z0-9.-]{0,40}\Z")
 #: Only Debian has these; an archive with any other component is somebody else's.
 _COMPONENTS = frozenset({"main", "contrib", "non-free", "non-free-firmware"})
-#: Suites that get new versions directly, so that nothing else belongs to them.
-_ROLLING = frozenset({"sid", "unstable"})
 _ONE_LINE = re.compile(r"deb\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<rest>\S.*)")
 
 
@@ -102,7 +97,7 @@ def is_debian(source: Source) -> bool:
 
 
 def pick(sources: Iterable[Source], suite: str, architecture: str) -> list[Source]:
-    """What of ``sources`` serves ``suite`` with its updates, or the official archives.
+    """What of ``sources`` serves ``suite`` with its updates; empty if that makes no system.
 
     A host that has only updates of the suite, but not the suite, counts as having nothing.
     """
@@ -113,19 +108,7 @@ def pick(sources: Iterable[Source], suite: str, architecture: str) -> list[Sourc
         fits = not source.architectures or architecture in source.architectures
         if suites and fits and is_debian(source):
             picked.append(replace(source, suites=suites))
-    if any(suite in source.suites for source in picked):
-        return picked
-    return official(suite)
-
-
-def official(suite: str) -> list[Source]:
-    """Debian's own addresses for the suite."""
-    if suite in _ROLLING:
-        return [Source((_ARCHIVE,), (suite,), ("main",), KEYRING)]
-    return [
-        Source((_ARCHIVE,), (suite, f"{suite}-updates"), ("main",), KEYRING),
-        Source((_SECURITY,), (f"{suite}-security",), ("main",), KEYRING),
-    ]
+    return picked if any(suite in source.suites for source in picked) else []
 
 
 def render(sources: Sequence[Source]) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 from banger.drivers.image import hooks
@@ -45,6 +46,10 @@ def test_the_command() -> None:
     assert argv[-3:] == ("bookworm", "/w/base.tar", "/s/banger.sources")
     assert command.env == {"SOURCE_DATE_EPOCH": str(EPOCH), "TMPDIR": "/w"}
     assert command.package == "mmdebstrap"
+
+
+def test_without_sources_of_the_host_mmdebstrap_chooses() -> None:
+    assert build_command(replace(PLAN, sources=None)).argv[-1] == "/w/base.tar"
 
 
 def test_packages_come_from_the_cache_and_new_ones_go_back() -> None:
