@@ -22,6 +22,8 @@ def facts() -> dict[str, object]:
         "kernel": os.uname().release,
         "python": ".".join(map(str, sys.version_info[:3])),
         "init": _read("/proc/1/comm"),
+        # Whether systemctl works: with the fast profile commands can come before systemd does.
+        "systemd": os.path.exists("/run/systemd/private"),
     }
 
 
