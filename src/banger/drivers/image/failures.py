@@ -20,15 +20,19 @@ _NO_KEY = re.compile(r"NO_PUBKEY|is not signed|keyring.*(?:missing|not found)")
 _FAULT = re.compile(r"(?:E|dpkg|dpkg-\w+|mke2fs|tar|depmod|rm|mv|unshare): ?\S")
 #: mmdebstrap's own words for "something above failed".
 _EMPTY = re.compile(r"E: (?:setup failed|mmdebstrap failed|apt-get |hookhelper|.* failed)")
-#: How many lines at the end are looked at, and kept.
-TAIL_LINES = 60
+#: How many lines at the end are looked at: mmdebstrap repeats a whole hook that failed.
+TAIL_LINES = 200
+_SHOWN_LINES = 60
 
 
 def explain(image: str, suite: str, failure: CommandFailed, tail: Sequence[str]) -> BangerError:
     """The error for the user, with the tail of the output as its details."""
     brief = f"the image {image} could not be built"
     text = "\n".join(tail)
-    details = "\n".join([*tail[-TAIL_LINES:]]) or failure.details
+    faults = [line for line in tail if _FAULT.match(line) and not _EMPTY.match(line)]
+    # What comes after the fault is how others put up with it.
+    end = tail.index(faults[0]) + 1 if faults else len(tail)
+    details = "\n".join(tail[max(0, end - _SHOWN_LINES) : end]) or failure.details
     if match := _NO_PACKAGE.search(text):
         package = match[1] or match[2]
         return InvalidInput(
@@ -65,7 +69,6 @@ def explain(image: str, suite: str, failure: CommandFailed, tail: Sequence[str])
             resolution="sudo apt-get update, until that works",
             details=details,
         )
-    faults = [line for line in tail if _FAULT.match(line) and not _EMPTY.match(line)]
     return CommandFailed(
         brief,
         cause=faults[0] if faults else failure.cause or failure.brief,

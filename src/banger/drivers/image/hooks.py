@@ -46,20 +46,26 @@ if [ -z "$kernel" ]; then
     exit 1
 fi
 version=${kernel#linux-image-}
+# Newer suites keep image, modules and configuration in packages of their own.
+parts=$(apt-cache depends "$kernel" |
+    sed -n "s/^ *Depends: \\(linux-[a-z]*-$version\\)\\$/\\1/p")
 echo "banger: kernel $version"
 archives=$root/var/cache/apt/archives
 work=$root/@BOOT@/work
 mkdir "$work"
 # The names first, in an empty folder: apt does not name what it finds already there.
 cd "$work"
-apt-get --option APT::Sandbox::User=root --print-uris download "$kernel" busybox-static >uris
+apt-get --option APT::Sandbox::User=root --print-uris download "$kernel" $parts busybox-static \\
+    >uris
 names=$(sed -n "s/^'[^']*' \\([^ ]*\\) .*/\\1/p" uris)
 cd "$archives"
-apt-get --option APT::Sandbox::User=root download "$kernel" busybox-static
+apt-get --option APT::Sandbox::User=root download "$kernel" $parts busybox-static
 for name in $names; do
     echo "banger: unpacking $name"
     dpkg-deb --extract "$archives/$name" "$work"
 done
+# In /boot, or in newer packages below /usr.
+find "$work" -type f -name 'vmlinuz*' -exec mv {} "$root/@BOOT@/vmlinuz" \\;
 mkdir -p "$root/usr/lib/modules" "$root/boot"
 for folder in lib/modules usr/lib/modules; do
     if [ -d "$work/$folder/$version" ]; then
@@ -71,8 +77,7 @@ for program in bin/busybox usr/bin/busybox; do
         mv "$work/$program" "$root/@BOOT@/busybox"
     fi
 done
-mv "$work/boot/vmlinuz-$version" "$root/@BOOT@/vmlinuz"
-mv "$work/boot/config-$version" "$root/boot/"
+find "$work" -type f -name 'config-*' -exec mv --target-directory "$root/boot" {} +
 rm -rf "$work"
 chroot "$root" depmod "$version"
 echo "$version" >"$root/@BOOT@/version"

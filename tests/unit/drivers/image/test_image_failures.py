@@ -31,3 +31,16 @@ def test_the_reason_is_found(line: str, kind: type[BangerError], cause: str) -> 
 def test_without_output_the_failure_itself_is_the_cause() -> None:
     failure = CommandFailed("mke2fs was ended by signal 9", cause="it printed nothing")
     assert explain("debian", "bookworm", failure, []).cause == "it printed nothing"
+
+
+def test_the_details_end_with_the_fault_and_not_with_the_script_that_had_it() -> None:
+    script = [f"line {number} of a hook" for number in range(80)]
+    tail = [
+        "banger: kernel 7",
+        "mv: cannot stat 'x'",
+        "E: setup failed: E: command failed:",
+        *script,
+    ]
+    error = explain("debian", "sid", CommandFailed("mmdebstrap failed"), tail)
+    assert error.cause == "mv: cannot stat 'x'"
+    assert error.details.splitlines() == tail[:2]
