@@ -77,7 +77,7 @@ class Build(ImageStep):
 
 
 class BuildPlan(ImagePlan):
-    """Backward: an unfinished build leaves nothing but the packages it has fetched."""
+    """Backward: an unfinished build leaves nothing."""
 
     kind: ClassVar[str] = "image.build"
     direction: ClassVar[Direction] = Direction.BACKWARD

@@ -9,7 +9,8 @@ from banger.errors import InvalidInput
 from banger.paths import Paths
 
 #: Debian policy 5.6.7: package names; an architecture or release may follow.
-_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(?::[a-z0-9]+)?\Z")
+#: A trailing "-" would tell apt to remove the package.
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*[a-z0-9+.](?::[a-z0-9]+)?\Z")
 
 
 def read(paths: Paths) -> str:
