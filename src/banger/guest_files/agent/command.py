@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import os
-import signal
-import struct
-import termios
-from collections.abc import Sequence
+import sys
+from _collections_abc import Sequence
 
 from .port import PIECE, Port
 
@@ -17,6 +14,10 @@ from .port import PIECE, Port
 WINDOW = 256 * 1024
 #: Room for the host's standard input is reported in portions, not for every write.
 _REPORT = WINDOW // 4
+#: The numbers are the kernel's; the modules that name them are slow to import.
+_FIONREAD = 0x541B
+_SIGPIPE = 13
+_SIGXFSZ = 25
 DEFAULT_ENV = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
@@ -73,8 +74,10 @@ class Command:
     def signal(self, number: int) -> None:
         """Send a signal to all processes of the command."""
         if self.pid and not self.ended:
-            with contextlib.suppress(ProcessLookupError):
+            try:
                 os.killpg(self.pid, number)
+            except ProcessLookupError:
+                return
 
     def feed(self, data: bytes) -> None:
         """Take a piece of standard input; an empty one ends it."""
@@ -150,8 +153,7 @@ class Command:
         self._pending.clear()
         self.close_stdin()
         for fd in list(self.outputs):
-            waiting = fcntl.ioctl(fd, termios.FIONREAD, bytes(4))
-            self._left[fd] = struct.unpack("i", waiting)[0]
+            self._left[fd] = int.from_bytes(fcntl.ioctl(fd, _FIONREAD, bytes(4)), sys.byteorder)
             if not self._left[fd]:
                 self.close_output(fd)
 
@@ -174,7 +176,7 @@ def _spawn(argv: Sequence[str], env: dict[str, str], cwd: str, files: Sequence[i
         program = _find_program(argv[0], env["PATH"])
         actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(files)]
         # Python ignores these, and a command must not inherit that.
-        defaults = (signal.SIGPIPE, signal.SIGXFSZ)
+        defaults = (_SIGPIPE, _SIGXFSZ)
         for line in ([*argv], ["/bin/sh", program, *argv[1:]]):
             try:
                 return os.posix_spawn(

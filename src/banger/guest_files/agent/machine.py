@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 
+_SIGPIPE = 13
 #: Each way to power off is tried only if the one before it failed.
 _POWER_OFF = "systemctl poweroff || poweroff || busybox poweroff"
 
@@ -22,9 +22,18 @@ def facts() -> dict[str, object]:
         "kernel": os.uname().release,
         "python": ".".join(map(str, sys.version_info[:3])),
         "init": _read("/proc/1/comm"),
-        # Whether systemctl works: with the fast profile commands can come before systemd does.
-        "systemd": os.path.exists("/run/systemd/private"),
+        "systemd": _systemd(),
     }
+
+
+def _systemd() -> str:
+    """``running`` when systemctl works, ``starting`` if it soon will, ``none`` if never.
+
+    With the fast profile commands can come before systemd does.
+    """
+    if os.path.exists("/run/systemd/private"):
+        return "running"
+    return "starting" if os.path.exists("/run/banger/systemd") else "none"
 
 
 def set_clock(seconds: float) -> None:
@@ -47,7 +56,7 @@ def start_power_off() -> int:
             *(argv[0], argv, {"PATH": path}),
             file_actions=actions,
             setsid=True,
-            setsigdef=(signal.SIGPIPE,),
+            setsigdef=(_SIGPIPE,),
         )
     finally:
         os.close(null)

@@ -7,18 +7,19 @@ and while no host is connected the process sleeps until a signal.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import select
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from _collections_abc import Callable, Iterator
 
 from . import machine
 from .command import Command
 from .port import QUEUE_LIMIT, Message, Port
+
+#: What the module ``signal`` wraps into enums, which takes a tenth of the agent's start.
+signal = __import__("_signal")
 
 VERSION = 1
 PORT_NAME = "banger.0"
@@ -65,8 +66,7 @@ class Agent:
                 command.kill_at = None
                 command.signal(signal.SIGKILL)
         if self.connected:
-            with contextlib.suppress(OSError):  # poll will tell that the host has gone
-                self.port.flush()
+            self.port.flush()
             mask = select.POLLIN | (select.POLLOUT if self.port.queue else 0)
             self.watch(self.port.fd, mask, lambda _: None)
         wanted = {self.wake, self.port.fd}
@@ -135,8 +135,7 @@ class Agent:
         self.connect()
 
     def woken(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.read(self.wake, 4096)
+        os.read(self.wake, 4096)
         self.reap()
         if not self.connected:
             self.connect()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import collections
-import json
 import os
-from collections.abc import Iterator
+from _collections_abc import Iterator
+
+from .text import decode, encode
 
 #: virtio-serial takes 32 KiB at a time: a message, its header included, fits into one write.
 WRITE_SIZE = 32 * 1024
@@ -40,7 +40,7 @@ class Port:
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self.queued = 0
-        self.queue: collections.deque[bytes] = collections.deque()
+        self.queue: list[bytes] = []
         self.inbox = bytearray()
         self._header: Message | None = None
         self._size = 0
@@ -61,23 +61,23 @@ class Port:
         """Queue a message."""
         if payload is not None:
             message["n"] = len(payload)
-        data = json.dumps(message).encode() + b"\n" + (payload or b"")
+        data = encode(message).encode() + b"\n" + (payload or b"")
         self.queue.append(data)
         self.queued += len(data)
 
     def flush(self) -> None:
-        """Write what the port takes now. Raises ``OSError`` when the other side is gone."""
+        """Write what the port takes now."""
         while self.queue:
-            data = self.queue.popleft()
+            data = self.queue.pop(0)
             while self.queue and len(data) + len(self.queue[0]) <= WRITE_SIZE:
-                data += self.queue.popleft()
+                data += self.queue.pop(0)
             try:
                 done = os.write(self.fd, data)
-            except BlockingIOError:
-                done = 0
+            except OSError:
+                done = 0  # it is full, or the other side has gone and poll will tell
             self.queued -= done
             if done < len(data):
-                self.queue.appendleft(data[done:])
+                self.queue.insert(0, data[done:])
                 if done == 0:
                     return
 
@@ -119,7 +119,10 @@ class Port:
         line = bytes(self.inbox[:end])
         del self.inbox[: end + 1]
         try:
-            header = Message(json.loads(line))
+            found = decode(line.decode())
+            if not isinstance(found, dict):
+                return True
+            header = Message(found)
             size = header.integer("n") if "n" in header else 0
         except (ValueError, TypeError):
             return True  # an empty line, or the rest of a conversation that was cut off
