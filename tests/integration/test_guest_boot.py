@@ -251,7 +251,7 @@ async def test_the_fast_profile_is_whole(vm: VM, tmp_path: Path) -> None:
         "echo 'ssh-ed25519 AAAAuser mine' >>/root/.ssh/authorized_keys;"
         "echo '10.9.9.9 database' >>/etc/hosts;"
         "printf '/dev/vdb /home ext4 defaults 0 2\\n/dev/vdc /var ext4 defaults 0 2\\n' "
-        ">>/etc/fstab; echo kept >/root/file; echo kept >/work/file; sync"
+        ">>/etc/fstab; cd /root && echo kept >file; cd /work && echo kept >file; sync"
     )
     asyncio.get_running_loop().create_task(guest.status_of("reboot")).add_done_callback(
         lambda task: task.exception()
@@ -262,7 +262,7 @@ async def test_the_fast_profile_is_whole(vm: VM, tmp_path: Path) -> None:
     guest = await vm.boot("fast")
     await guest.ready()
     assert await guest.settled() == "running"
-    assert await guest.run("cat /root/file /work/file; hostname") == "kept\nkept\nnew-name"
+    assert await guest.run("cat file; cd /work && cat file; hostname") == "kept\nkept\nnew-name"
     assert await guest.run("getent hosts database new-name | awk '{print $1}'") == (
         "10.9.9.9\n127.0.1.1"
     )
