@@ -17,11 +17,11 @@ GUEST_FILES = Path(banger.__file__).parent / "guest_files"
 _START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from agent.main import main; main()"
 
 
-def start_agent(fd: int, python: str = sys.executable) -> subprocess.Popen[bytes]:
+def start_agent(fd: int, *, arguments: tuple[str, ...] | None = None) -> subprocess.Popen[bytes]:
     """Start the agent on an open socket, as in a guest without the site module."""
-    return subprocess.Popen(
-        [python, "-I", "-S", "-B", "-c", _START, str(GUEST_FILES), str(fd)], pass_fds=[fd]
-    )
+    given = (str(fd),) if arguments is None else arguments
+    argv = [sys.executable, "-I", "-S", "-B", "-c", _START, str(GUEST_FILES), *given]
+    return subprocess.Popen(argv, pass_fds=[fd])
 
 
 class RawAgent:

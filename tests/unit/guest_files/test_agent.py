@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.fakes.agent_port import RawAgent, wait_until
+from tests.fakes.agent_port import RawAgent, start_agent, wait_until
 
 WINDOW = 256 * 1024
 
@@ -213,7 +214,7 @@ def test_close_hangs_up(agent: RawAgent) -> None:
 
 
 def test_hello_hangs_up_on_everything_and_starts_anew(agent: RawAgent) -> None:
-    run(agent, "sh", "-c", "echo $$; exec sleep 30")
+    run(agent, "sh", "-c", "trap '' HUP; echo $$; sleep 1; sleep 1; sleep 30")
     pid = int(agent.receive()[1])
     # The end of the earlier conversation was lost in the middle of a payload.
     agent.socket.sendall(b'{"type":"data","id":1,"n":32768}\nhalf')
@@ -221,11 +222,12 @@ def test_hello_hangs_up_on_everything_and_starts_anew(agent: RawAgent) -> None:
     agent.send({"type": "hello", "nonce": "second", "version": 1})
     while agent.receive()[0].get("nonce") != "second":
         pass
+    # Ids begin anew, though the old bearer of this one does not heed SIGHUP.
+    run(agent, "sh", "-c", "echo new")
+    assert finish(agent) == (0, b"new\n", b"")
     wait_until(lambda: not alive(pid))
-    run(agent, "true")
-    # Ids begin anew as well.
-    while (message := agent.receive()[0])["type"] != "exit" or message["status"] != 0:
-        pass
+    agent.send({"type": "ping", "id": 2})
+    assert agent.receive()[0]["type"] == "reply"
 
 
 def test_many_commands_at_once(agent: RawAgent) -> None:
@@ -323,3 +325,17 @@ def test_an_idle_agent_takes_no_time(agent: RawAgent) -> None:
     time.sleep(0.5)
     assert ticks() - before <= 1
     agent.send({"type": "close", "id": 1})
+
+
+@pytest.mark.skipif(
+    any(
+        path.read_text().strip() == "banger.0"
+        for path in Path("/sys/class/virtio-ports").glob("*/name")
+    ),
+    reason="this is itself a guest of banger",
+)
+def test_a_vm_without_the_port_is_no_failure() -> None:
+    unused, other = socket.socketpair()
+    with unused, other:
+        agent = start_agent(unused.fileno(), arguments=())
+        assert agent.wait(20) == 0

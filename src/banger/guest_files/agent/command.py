@@ -145,10 +145,16 @@ class Command:
         os.close(fd)
         self._port.put({"type": "data", "id": self.id, "channel": channel}, b"")
 
+    def drop_streams(self) -> None:
+        """Close every pipe without telling the host."""
+        self.close_stdin()
+        for fd in self.outputs:
+            os.close(fd)
+        self.outputs.clear()
+
     def finish(self, status: int) -> None:
         """The command has ended with this exit status."""
         self.ended = True
-        self.kill_at = None
         self._port.put({"type": "exit", "id": self.id, "status": status})
         self._pending.clear()
         self.close_stdin()
