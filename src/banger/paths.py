@@ -129,6 +129,11 @@ class Paths:
     def known_hosts(self) -> Path:
         return self.state / "ssh" / "known_hosts"
 
+    # data folder: the name tool has one of its own beside ours
+    @property
+    def dns_records(self) -> Path:
+        return self.data.parent / "mapdns" / "records.json"
+
     # cache and configuration folders
     @property
     def debs(self) -> Path:
