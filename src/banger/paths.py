@@ -134,6 +134,12 @@ class Paths:
     def dns_records(self) -> Path:
         return self.data.parent / "mapdns" / "records.json"
 
+    # data folder
+    @property
+    def firecracker(self) -> Path:
+        """The Firecracker that ``setup`` took, with its jailer and their digests."""
+        return self.data / "firecracker"
+
     # cache and configuration folders
     @property
     def debs(self) -> Path:
