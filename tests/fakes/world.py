@@ -16,7 +16,7 @@ from banger.errors import DeadlineExceeded
 from banger.host import files
 from banger.model.image import ImageSpec
 from banger.model.lifecycle import ExitReason
-from banger.model.network import Lease
+from banger.model.network import CLOSED, Lease, Reach
 from banger.model.operation import Presence
 from banger.model.storage import DiskUsage, Drive
 from banger.model.vm import Machine
@@ -30,7 +30,7 @@ class World:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        for name in ("processes", "taps", "active"):
+        for name in ("processes", "taps", "rules", "active"):
             (root / name).mkdir(parents=True, exist_ok=True)
 
     def inventory(self) -> set[str]:
@@ -152,9 +152,12 @@ class FakeNetwork:
     """TAPs that are files, 64 addresses in all."""
 
     name = "tap"
+    closed = True
+    live = True
 
     def __init__(self, world: World) -> None:
         self._folder = world.root / "taps"
+        self._rules = world.root / "rules"
 
     def check(self) -> None: ...
 
@@ -177,11 +180,17 @@ class FakeNetwork:
             return Presence.ABSENT
         return Presence.OURS if path.read_text() == vm_id else Presence.FOREIGN
 
-    async def attach(self, lease: Lease, vm_id: str) -> None:
+    async def attach(self, lease: Lease, vm_id: str, reach: Reach = CLOSED) -> None:
         (self._folder / lease.tap).write_text(vm_id)
+        await self.admit(lease, vm_id, reach)
+
+    async def admit(self, lease: Lease, vm_id: str, reach: Reach) -> None:
+        assert (self._folder / lease.tap).read_text() == vm_id
+        (self._rules / lease.tap).write_text(json.dumps(asdict(reach)))
 
     async def detach(self, lease: Lease, vm_id: str) -> None:
         if self.probe(lease, vm_id) is Presence.OURS:
+            (self._rules / lease.tap).unlink(missing_ok=True)
             (self._folder / lease.tap).unlink()
 
 

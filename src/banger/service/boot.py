@@ -78,7 +78,7 @@ class AttachInterface(VMStep):
 
     async def apply(self, report: Report) -> dict[str, object]:
         vm = self.plan.vm
-        await self.context.drivers.networks[vm.lease.kind].attach(vm.lease, vm.id)
+        await self.context.drivers.networks[vm.lease.kind].attach(vm.lease, vm.id, vm.spec.reach)
         return {"tap": vm.lease.tap, "ssh_port": vm.lease.ssh_port}
 
     async def undo(self) -> None:

@@ -103,7 +103,7 @@ def _take_back(context: Context, vm: VM) -> None:
     with context.database.transaction():
         context.vms.insert(vm)
         context.resources.reserve(
-            [("vm-name", vm.name), *vm.lease.reservations()],
+            [("vm-name", vm.name), *vm.lease.reservations(), *vm.spec.reach.reservations()],
             owner_id=vm.id,
             operation_id="",
             boot_id=context.boot_id,

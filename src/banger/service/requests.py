@@ -32,6 +32,8 @@ class CreateRequest:
     storage: str = "auto"
     network: str = "auto"
     profile: str = "auto"
+    nat: bool = False
+    isolated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

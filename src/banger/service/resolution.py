@@ -6,6 +6,7 @@ from pathlib import Path
 
 from banger.errors import InvalidInput
 from banger.model.image import Image
+from banger.model.network import Reach
 from banger.model.vm import (
     MAX_DISK_BYTES,
     MAX_MEMORY_MIB,
@@ -67,6 +68,7 @@ def resolve(
         storage=storage,
         network=network,
         profile=profile,
+        reach=Reach(internet=request.nat, isolated=request.isolated),
     )
 
 
