@@ -12,6 +12,7 @@ from banger.host.finding import Check, Status
 from banger.host.kernel_checks import kernel_checks
 from banger.host.kvm_probe import KvmVerdict, probe_kvm
 from banger.host.program_checks import program_checks
+from banger.host.resolver import names_check
 from banger.host.room_checks import room_checks
 from banger.paths import Paths
 from banger.settings import Settings
@@ -54,3 +55,4 @@ def _checks(paths: Paths, settings: Settings, kvm: KvmVerdict) -> Iterable[Check
     yield from kernel_checks(kvm, is_root=is_root, have_image=have_image)
     yield from program_checks(have_image=have_image, is_root=is_root)
     yield from room_checks(paths, settings.min_free_bytes, have_image=have_image)
+    yield names_check(settings.names, os.geteuid())

@@ -68,13 +68,44 @@ class NatClear:
     alias: str
 
 
-Call = TapCreate | TapDelete | TapShow | NatApply | NatClear
+@dataclass(frozen=True, slots=True)
+class HostsBlockSet:
+    """Let the caller's block in the hosts file hold exactly ``entries`` (``ADDRESS NAME.vm``).
+
+    Without entries the block goes.
+    """
+
+    entries: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedSet:
+    """Let systemd-resolved ask ``server`` (``127.0.0.153:53``) for ``.vm`` through a TAP."""
+
+    name: str
+    alias: str
+    server: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedClear:
+    """Let systemd-resolved forget what it was told about the TAP ``name``."""
+
+    name: str
+    alias: str
+
+
+NameCall = HostsBlockSet | ResolvedSet | ResolvedClear
+Call = TapCreate | TapDelete | TapShow | NatApply | NatClear | NameCall
 CATALOGUE: dict[str, type[Call]] = {
     "tap_create": TapCreate,
     "tap_delete": TapDelete,
     "tap_show": TapShow,
     "nat_apply": NatApply,
     "nat_clear": NatClear,
+    "hosts_block_set": HostsBlockSet,
+    "resolved_set": ResolvedSet,
+    "resolved_clear": ResolvedClear,
 }
 _NAMES = {cls: name for name, cls in CATALOGUE.items()}
 _FIELD_TYPES = {"str": str, "int": int, "bool": bool, "tuple[str, ...]": tuple}

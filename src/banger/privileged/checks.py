@@ -5,11 +5,15 @@ from __future__ import annotations
 import ipaddress
 import re
 
+from banger.privileged import hosts_file
 from banger.privileged.calls import (
     Call,
     CallFailed,
+    HostsBlockSet,
     NatApply,
     NatClear,
+    ResolvedClear,
+    ResolvedSet,
     TapCreate,
     TapDelete,
     TapShow,
@@ -34,6 +38,9 @@ FIRST_USER_PORT = 1024
 
 def check(call: Call, caller_uid: int) -> None:
     """Raise ``CallFailed`` unless the user ``caller_uid`` may have ``call``."""
+    if isinstance(call, HostsBlockSet):
+        hosts_file.check_entries(call.entries, ALLOWED_NETWORKS)
+        return
     vm_id = _vm_id(call.name)
     match call:
         case TapCreate():
@@ -41,8 +48,11 @@ def check(call: Call, caller_uid: int) -> None:
             _require(call.owner_uid == caller_uid, f"the owner must be user {caller_uid}")
             _check_addresses(call.host_address, call.guest_address)
             check_mac(call.guest_mac)
-        case TapDelete() | NatClear():
+        case TapDelete() | NatClear() | ResolvedClear():
             _check_alias(call.alias, vm_id, caller_uid)
+        case ResolvedSet():
+            _check_alias(call.alias, vm_id, caller_uid)
+            _check_server(call.server)
         case NatApply():
             _check_alias(call.alias, vm_id, caller_uid)
             _check_guest(call.guest_address)
@@ -107,6 +117,13 @@ def _check_forwards(forwards: tuple[str, ...], caller_uid: int) -> None:
             caller_uid == 0 or host_port >= FIRST_USER_PORT,
             f"port {host_port} is below {FIRST_USER_PORT}, which only root may publish",
         )
+
+
+def _check_server(server: str) -> None:
+    address, _, port = server.partition(":")
+    _require(_plain(address).is_loopback, f"{address} is not the host's own")
+    number = int(port) if re.fullmatch(r"[1-9][0-9]{0,4}", port) else 0
+    _require(0 < number < 65536, f"{port!r:.20} is not a port")
 
 
 def _plain(text: str) -> ipaddress.IPv4Address:

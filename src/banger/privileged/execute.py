@@ -10,12 +10,15 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from banger.privileged import checks, nat, netlink, routes
+from banger.privileged import checks, hosts_file, nat, netlink, routes
 from banger.privileged.calls import (
     Call,
     CallFailed,
+    HostsBlockSet,
     NatApply,
     NatClear,
+    ResolvedClear,
+    ResolvedSet,
     TapCreate,
     TapDelete,
     TapFacts,
@@ -24,7 +27,7 @@ from banger.privileged.calls import (
 _NET = Path("/sys/class/net")
 #: Fixed places, so that no environment decides what root runs.
 _FOLDERS = ("/usr/sbin", "/sbin", "/usr/bin", "/bin")
-_PACKAGES = {"ip": "iproute2", "nft": "nftables"}
+_PACKAGES = {"ip": "iproute2", "nft": "nftables", "resolvectl": "systemd-resolved"}
 #: Seconds that one program may take.
 _TIMEOUT = 20
 #: linux/if_tun.h.
@@ -68,10 +71,16 @@ def _perform(call: Call, caller_uid: int) -> TapFacts:
                 _apply_nat(call, caller_uid)
             case NatClear():
                 _clear_nat(call, caller_uid)
+            case HostsBlockSet():
+                hosts_file.set_block(caller_uid, call.entries)
+                return TapFacts("hosts", 0, "")
+            case ResolvedSet() | ResolvedClear():
+                _tell_resolved(call)
         return facts(call.name)
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        text = f"{call.name}: {error.strerror or error}{where}"
+        subject = "hosts" if isinstance(call, HostsBlockSet) else call.name
+        text = f"{subject}: {error.strerror or error}{where}"
         raise CallFailed("failed", text) from error
 
 
@@ -170,6 +179,21 @@ def _clear_nat(call: NatClear, caller_uid: int) -> None:
     _refuse_foreign(facts(call.name), call.alias)
     if _program("nft") is not None:
         nat.clear(call, caller_uid, _run_nft)
+
+
+def _tell_resolved(call: ResolvedSet | ResolvedClear) -> None:
+    found = facts(call.name)
+    _refuse_foreign(found, call.alias)
+    if isinstance(call, ResolvedClear):
+        if found.index:  # what was said of an interface goes with it
+            _run("resolvectl", ("revert", call.name), "")
+        return
+    if not found.index:
+        raise CallFailed("failed", f"there is no interface {call.name}")
+    _run("resolvectl", ("dns", call.name, call.server), "")
+    # "~": only questions below .vm go there, and it is no domain to search in.
+    _run("resolvectl", ("domain", call.name, "~vm"), "")
+    _run("resolvectl", ("default-route", call.name, "no"), "")
 
 
 def _run_ip(script: str) -> None:

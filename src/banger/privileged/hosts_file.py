@@ -85,20 +85,28 @@ def with_block(text: bytes, uid: int, entries: Sequence[str]) -> bytes:
 
 
 def set_block(uid: int, entries: Sequence[str]) -> None:
-    """Let the user's block hold exactly these (checked) entries. Raises ``CallFailed``, ``OSError``."""
+    """Let the user's block hold exactly these (checked) entries.
+
+    Raises ``CallFailed`` or ``OSError``.
+    """
     with _locked():
         before, status = _read(HOSTS)
         after = with_block(before, uid, entries)
-        if after == before:
+        if after != before:
+            _write(HOSTS, after, status)
+
+
+def _write(path: Path, data: bytes, status: os.stat_result) -> None:
+    # A new file in place of one with several names would leave the others behind.
+    if status.st_nlink == 1:
+        try:
+            _replace(path, data, status)
+        except OSError as error:
+            if error.errno not in _IN_PLACE:
+                raise
+        else:
             return
-        # A file with several names would lose the others.
-        if status.st_nlink == 1:
-            try:
-                return _replace(HOSTS, after, status)
-            except OSError as error:
-                if error.errno not in _IN_PLACE:
-                    raise
-        _rewrite(HOSTS, after)
+    _rewrite(path, data)
 
 
 @contextlib.contextmanager

@@ -11,8 +11,11 @@ from banger.privileged.calls import (
     CATALOGUE,
     Call,
     CallFailed,
+    HostsBlockSet,
     NatApply,
     NatClear,
+    ResolvedClear,
+    ResolvedSet,
     TapCreate,
     TapDelete,
     TapShow,
@@ -43,7 +46,10 @@ APPLY = NatApply(
     forwards=("tcp:8080:80", "udp:5353:53"),
 )
 CLEAR = NatClear(f"bgr{ID}", f"banger:1000:{ID}")
-ALL = [CREATE, DELETE, SHOW, APPLY, CLEAR]
+HOSTS = HostsBlockSet(("10.208.4.2 web.vm",))
+RESOLVED = ResolvedSet(f"bgr{ID}", f"banger:1000:{ID}", "127.0.0.153:53")
+UNRESOLVED = ResolvedClear(f"bgr{ID}", f"banger:1000:{ID}")
+ALL = [CREATE, DELETE, SHOW, APPLY, CLEAR, HOSTS, RESOLVED, UNRESOLVED]
 
 
 @pytest.mark.parametrize("call", ALL)
