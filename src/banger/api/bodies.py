@@ -26,8 +26,19 @@ class Fault(Struct, frozen=True):
     details: str = ""
 
 
+class Forward(Struct, frozen=True):
+    """A port of the host that leads to one of a guest."""
+
+    protocol: Literal["tcp", "udp"]
+    host_port: int
+    guest_port: int
+
+
 class VM(Struct, frozen=True):
-    """A VM. Sizes are bytes unless the name says MiB; ``address`` is the guest's own."""
+    """A VM. Sizes are bytes unless the name says MiB; ``address`` is the guest's own.
+
+    ``nat``: it reaches the internet while it runs. ``isolated``: it reaches no other VM.
+    """
 
     id: str
     name: str
@@ -58,6 +69,9 @@ class VM(Struct, frozen=True):
     directory: str
     generation: int
     warnings: list[str]
+    nat: bool
+    isolated: bool
+    forwards: list[Forward]
 
 
 class VMs(Struct, frozen=True):

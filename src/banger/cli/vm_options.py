@@ -30,6 +30,8 @@ BODY = {
     "storage": "storage",
     "network": "network",
     "profile": "profile",
+    "nat": "nat",
+    "isolated": "isolated",
 }
 
 
@@ -71,6 +73,10 @@ def vm_options(function: _F) -> _F:
             click.option(
                 "--profile", type=click.Choice(["auto", "standard", "fast"]),
                 help="How the guest boots (auto).",
+            ),
+            click.option("--nat", is_flag=True, default=None, help="Let it reach the internet."),
+            click.option(
+                "--isolated", is_flag=True, default=None, help="Keep it and other VMs apart."
             ),
         ]
     ):  # fmt: skip

@@ -53,6 +53,16 @@ def view_vm(facts: VMFacts, now: float) -> bodies.VM:
         directory=facts.directory,
         generation=vm.generation,
         warnings=list(facts.warnings),
+        nat=spec.reach.internet,
+        isolated=spec.reach.isolated,
+        forwards=[
+            bodies.Forward(
+                protocol="udp" if f.protocol == "udp" else "tcp",
+                host_port=f.host_port,
+                guest_port=f.guest_port,
+            )
+            for f in spec.reach.forwards
+        ],
     )
 
 

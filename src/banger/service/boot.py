@@ -169,6 +169,7 @@ class Launch(VMStep):
                 mac=vm.lease.mac,
                 tap=vm.lease.tap,
                 ssh_port=0 if vm.lease.tap else vm.lease.ssh_port,
+                forwards=() if vm.lease.tap else spec.reach.forwards,
             ),
             console_log=paths.console_log(vm.id),
             console_socket=paths.console_socket(vm.id),

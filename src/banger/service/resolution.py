@@ -68,7 +68,11 @@ def resolve(
         storage=storage,
         network=network,
         profile=profile,
-        reach=Reach(internet=request.nat, isolated=request.isolated),
+        reach=Reach(
+            # A network that cannot keep its guests from the internet is said to be open.
+            internet=request.nat or not drivers.networks[network].closed,
+            isolated=request.isolated,
+        ),
     )
 
 

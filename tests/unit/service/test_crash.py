@@ -130,6 +130,7 @@ def check_invariants(house: House) -> None:
             f"taps/bgr{vm_id}",
             f"rules/bgr{vm_id}",
             f"active/{vm_id}",
+            f"names/{vm_id}",
         )
     }
     assert {path.name for path in context.paths.vms.iterdir()} == {vm.id for vm in vms}
@@ -137,7 +138,9 @@ def check_invariants(house: House) -> None:
     assert {path.name for path in context.paths.images.iterdir()} == images
     for vm in vms:
         if vm.id in running:
-            rules = msgspec.json.decode((world.root / "rules" / vm.lease.tap).read_bytes(), type=Reach)
+            rules = msgspec.json.decode(
+                (world.root / "rules" / vm.lease.tap).read_bytes(), type=Reach
+            )
             assert rules == vm.spec.reach
         assert context.resources.holder("vm-name", vm.name) == vm.id
         assert context.paths.vm_record(vm.id).is_file()

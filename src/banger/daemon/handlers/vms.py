@@ -42,6 +42,8 @@ class VMs(Endpoint):
             storage=body.storage,
             network=body.network,
             profile=body.profile,
+            nat=body.nat,
+            isolated=body.isolated,
         )
         return self.accepted(await self.services.vms.create(asked, key))
 

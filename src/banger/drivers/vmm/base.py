@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from banger.model.lifecycle import ExitReason
+from banger.model.network import Forward
 from banger.model.storage import Drive
 from banger.model.vm import Machine
 
@@ -35,11 +36,13 @@ class NetworkDevice:
 
     ``tap`` names an existing TAP that the caller may open; otherwise the VMM's user-mode
     network is used and ``ssh_port`` on the host's loopback leads to the guest's port 22.
+    ``forwards`` are the ports of the host that the VMM's own network leads to the guest.
     """
 
     mac: str
     tap: str = ""
     ssh_port: int = 0
+    forwards: tuple[Forward, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
