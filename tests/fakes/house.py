@@ -26,6 +26,7 @@ from tests.fakes.world import (
     BOOT_ID,
     FakeBuilder,
     FakeGuest,
+    FakeNames,
     FakeNetwork,
     FakeStore,
     FakeVMM,
@@ -63,6 +64,7 @@ class House:
             work_disk=FakeWorkDisk(),
             builder=FakeBuilder(),
             guest=FakeGuest(self.world),
+            names=FakeNames(self.world),
             choose=choose,
         )
         self.context = Context(

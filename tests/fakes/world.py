@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from banger.drivers.dns.base import NameStatus, Publication
 from banger.drivers.guest.base import Chunk, GuestCommand, Identity
 from banger.drivers.image.base import BuildFolders, BuiltImage, ProgressCallback
 from banger.drivers.storage.base import RootfsSpec
@@ -30,7 +31,7 @@ class World:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        for name in ("processes", "taps", "rules", "active"):
+        for name in ("processes", "taps", "rules", "active", "names"):
             (root / name).mkdir(parents=True, exist_ok=True)
 
     def inventory(self) -> set[str]:
@@ -192,6 +193,38 @@ class FakeNetwork:
         if self.probe(lease, vm_id) is Presence.OURS:
             (self._rules / lease.tap).unlink(missing_ok=True)
             (self._folder / lease.tap).unlink()
+
+
+class FakeNames:
+    """Published names that are files, which hold the name."""
+
+    def __init__(self, world: World) -> None:
+        self._folder = world.root / "names"
+
+    async def publish(self, publication: Publication) -> None:
+        (self._folder / publication.vm_id).write_text(f"{publication.name}.vm")
+
+    async def withdraw(self, vm_id: str) -> None:
+        (self._folder / vm_id).unlink(missing_ok=True)
+
+    async def settle(self, publications: Sequence[Publication], busy: Collection[str]) -> None:
+        for publication in publications:
+            await self.publish(publication)
+
+    def nameservers(self, lease: Lease) -> tuple[str, ...]:
+        return lease.nameservers
+
+    def dns_name(self, vm_id: str) -> str:
+        path = self._folder / vm_id
+        return path.read_text() if path.exists() else ""
+
+    def list(self) -> dict[str, str]:
+        return {path.read_text(): "" for path in self._folder.iterdir()}
+
+    def status(self) -> NameStatus:
+        return NameStatus("", "", "")
+
+    async def close(self) -> None: ...
 
 
 class FakeAgent:

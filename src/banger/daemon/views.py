@@ -38,8 +38,7 @@ def view_vm(facts: VMFacts, now: float) -> bodies.VM:
         mac=lease.mac,
         ssh_host=lease.ssh_host,
         ssh_port=lease.ssh_port,
-        # Filled once a name service publishes it; a name that leads nowhere helps nobody.
-        dns_name="",
+        dns_name=facts.dns_name,
         pid=machine.pid if machine else 0,
         created_at=moment(vm.created_at),
         started_at=moment(vm.started_at) if vm.started_at else None,

@@ -15,6 +15,11 @@ from banger.daemon.assembly import Assembly
 from banger.daemon.late_vmm import LateVMM
 from banger.daemon.ports import DaemonFacts
 from banger.daemon.selection import Selection
+from banger.drivers.dns.base import ResolverWiring
+from banger.drivers.dns.hosts_file import HostsFile
+from banger.drivers.dns.mapdns import MapdnsNames
+from banger.drivers.dns.resolved import Resolved
+from banger.drivers.dns.unwired import Unwired
 from banger.drivers.guest.guest import LinuxGuest
 from banger.drivers.guest.initrd import build_initrd
 from banger.drivers.image.builder import DebianBuilder
@@ -30,6 +35,8 @@ from banger.drivers.vmm.qemu.driver import QemuVMM
 from banger.host import process
 from banger.host.nameservers import host_nameservers
 from banger.host.privilege import Privilege
+from banger.host.resolver import wiring_of_host
+from banger.mapdns.records import Records
 from banger.paths import Paths
 from banger.service.context import Context, Drivers
 from banger.service.events import EventBus
@@ -60,7 +67,7 @@ def build(paths: Paths, settings: Settings, stopping: asyncio.Event) -> Assembly
         boot_id=boot_id,
         paths=paths,
         settings=settings,
-        drivers=drivers(settings, uid, selection, vmm),
+        drivers=drivers(paths, settings, uid, selection, vmm),
         database=database,
         vms=VMs(database),
         images=Images(database),
@@ -89,7 +96,7 @@ async def version(vmm: LateVMM) -> str:
     return (await vmm.settled()).capabilities().version
 
 
-def drivers(settings: Settings, uid: int, selection: Selection, vmm: VMM) -> Drivers:
+def drivers(paths: Paths, settings: Settings, uid: int, selection: Selection, vmm: VMM) -> Drivers:
     """Every driver by its name."""
     free = settings.min_free_bytes
     stores = (Qcow2(free), Reflink(free), Copy(free))
@@ -102,9 +109,22 @@ def drivers(settings: Settings, uid: int, selection: Selection, vmm: VMM) -> Dri
         work_disk=WorkDisks(free),
         builder=DebianBuilder(build_initrd),
         guest=LinuxGuest(),
+        names=MapdnsNames(Records(paths.dns_records), resolver(settings, uid), uid),
         choose=selection.choose,
         run_as=_NOBODY if uid == 0 else None,
     )
+
+
+def resolver(settings: Settings, uid: int) -> ResolverWiring:
+    """How the host's own programs learn the names of VMs."""
+    chosen = wiring_of_host(settings.names, uid)
+    match chosen.name:
+        case "resolved":
+            return Resolved(Privilege(), uid)
+        case "hosts":
+            return HostsFile(Privilege(), uid)
+        case _:
+            return Unwired(chosen.reason)
 
 
 def qemu(selection: Selection) -> LateVMM:

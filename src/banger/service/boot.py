@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Sequence
 from typing import ClassVar
@@ -19,6 +20,7 @@ from banger.service import room
 from banger.service.boot_files import initrd_of, kernel_of
 from banger.service.console_tail import console_tail
 from banger.service.create import VMStep, pin_host_keys, rootfs_spec
+from banger.service.names import PublishName
 from banger.service.steps import Direction, Report, Step
 from banger.service.target_plan import VMPlan
 
@@ -104,6 +106,7 @@ class WriteIdentity(VMStep):
         paths, guest = self.context.paths, self.context.drivers.guest
         private = paths.host_key(vm.id)
         public = guest.new_host_key(private)
+        nameservers = self.context.drivers.names.nameservers(vm.lease)
         return Identity(
             hostname=vm.name,
             # Derived from the id: the same guest on every boot, another one for every VM.
@@ -111,7 +114,7 @@ class WriteIdentity(VMStep):
             authorized_key=guest.user_key(paths.ssh_key),
             host_key=private.read_text(encoding="ascii"),
             host_public_key=public,
-            lease=vm.lease,
+            lease=dataclasses.replace(vm.lease, nameservers=nameservers),
             profile=vm.spec.profile,
             work_disk=vm.spec.work_disk_bytes > 0,
         )
@@ -252,6 +255,7 @@ BOOT_STEPS: tuple[type[VMStep], ...] = (
     AttachInterface,
     WriteIdentity,
     Launch,
+    PublishName,
     AwaitGuest,
 )
 
