@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from banger.drivers.vmm import child
 from banger.drivers.vmm.base import VMM
 from banger.drivers.vmm.firecracker import rights
@@ -17,11 +20,13 @@ def real_firecracker() -> FirecrackerVMM:
 
 
 def user_of(vmm: VMM) -> tuple[int, int] | None:
-    """Nobody for root, but where KVM is root's alone Firecracker has to stay root."""
+    """Nobody for root, but where the devices are root's alone Firecracker has to stay root."""
     user = child.unprivileged_user()
-    if isinstance(vmm, FirecrackerVMM):
-        try:
-            rights.kvm_groups(user)
-        except HostNotReady:
-            return None
-    return user
+    if user is None or not isinstance(vmm, FirecrackerVMM):
+        return user
+    try:
+        rights.kvm_groups(user)
+        usable = rights.may(Path("/dev/net/tun").stat(), user, os.R_OK | os.W_OK)
+    except (HostNotReady, OSError):
+        return None
+    return user if usable else None

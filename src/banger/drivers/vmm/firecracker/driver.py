@@ -94,7 +94,9 @@ class FirecrackerVMM:
             )
         machine = child.identify(pid, "kvm", str(self._version))
         if machine is None:
-            raise self._failed(spec, "it ended at once")
+            failed = self._failed(spec, "")
+            self._clean(spec)
+            raise failed
         try:
             boot_record.write(
                 spec.monitor_socket,
@@ -210,7 +212,7 @@ class FirecrackerVMM:
         ]
         return VMMFailed(
             f"Firecracker could not start the VM {spec.vm_id}",
-            cause=cause or exit_reason.said(log),
+            cause=cause or exit_reason.said(log) or exit_reason.said(stderr) or "it ended at once",
             resolution="banger doctor",
             details="\n".join(details),
         )
