@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from banger.daemon.ports import DaemonFacts, DriverFacts, Services
-from banger.service import names, recovery
+from banger.service import recovery
 from banger.service.access import AccessService
 from banger.service.connectivity import ConnectivityService
 from banger.service.context import Context
@@ -59,7 +59,7 @@ class Assembly:
         recovery.prepare_folders(self._context)
         recovery.recover(self._context, self._operations)
         self._watching = asyncio.create_task(self._watch())
-        self._naming = asyncio.create_task(names.settle(self._context, self._operations))
+        self._naming = asyncio.create_task(recovery.settle_names(self._context, self._operations))
 
     async def end(self) -> None:
         """Drop everything as it is: the next start recovers it. No VM is touched."""

@@ -9,7 +9,6 @@ from banger.errors import BangerError
 from banger.model.vm import VM
 from banger.service.context import Context
 from banger.service.create import VMStep
-from banger.service.operations import OperationService
 from banger.service.steps import Report
 
 _log = logging.getLogger(__name__)
@@ -47,18 +46,3 @@ async def withdraw(context: Context, vm_id: str) -> None:
         await context.drivers.names.withdraw(vm_id)
     except BangerError as error:
         _log.warning("the name of %s stays: %s: %s", vm_id, error.brief, error.cause)
-
-
-async def settle(context: Context, operations: OperationService) -> None:
-    """After a start of the daemon: publish what runs, drop the names of what does not."""
-    vms = context.vms.all()
-    busy = {vm.id for vm in vms if operations.busy_with(vm.id) is not None}
-    publications = [
-        publication_of(vm)
-        for vm in vms
-        if vm.machine is not None and vm.lease.tap and vm.id not in busy
-    ]
-    try:
-        await context.drivers.names.settle(publications, busy)
-    except BangerError as error:
-        _log.warning("names could not be brought up to date: %s: %s", error.brief, error.cause)
