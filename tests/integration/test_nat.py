@@ -19,37 +19,16 @@ import pytest
 from banger import naming
 from banger.privileged import execute, nat
 from banger.privileged.calls import CallFailed, NatApply, NatClear
+from tests.fakes.internet import WORLD, WORLD_HOST, ask, internet, link_to, namespace, run, server
 from tests.requirements import needs
 
 pytestmark = needs("root", "tap", "nft")
-#: The namespace called internet, on a network of the documentation range.
-WORLD_HOST, WORLD = "198.51.100.1", "198.51.100.2"
 
 
-def run(*argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(argv, capture_output=True, text=True, check=check, timeout=30)
-
-
-@contextlib.contextmanager
-def namespace(name: str, link: str, host: str, inside: str, length: int, mac: str) -> Iterator[str]:
-    """A namespace joined to the host by a veth pair whose end on the host is ``link``."""
-    peer = f"p{link}"[:15]
-    run("ip", "netns", "add", name)
-    try:
-        run("ip", "link", "add", link, "type", "veth", "peer", "name", peer, "netns", name)
-        run("ip", "address", "add", f"{host}/{length}", "dev", link)
-        run("ip", "link", "set", link, "up")
-        for command in (
-            f"link set {peer} address {mac}",
-            f"address add {inside}/{length} dev {peer}",
-            f"link set {peer} up",
-            "link set lo up",
-        ):
-            run("ip", "-n", name, *command.split())
+@pytest.fixture
+def world() -> Iterator[str]:
+    with internet() as name:
         yield name
-    finally:
-        run("ip", "netns", "delete", name, check=False)
-        run("ip", "link", "delete", link, check=False)
 
 
 @dataclass(frozen=True)
@@ -114,48 +93,6 @@ def db() -> Iterator[Guest]:
         yield made
 
 
-@pytest.fixture
-def world() -> Iterator[str]:
-    name = f"internet{os.getpid()}"
-    with namespace(name, f"inet{os.getpid()}", WORLD_HOST, WORLD, 24, "02:00:00:00:00:99"):
-        Path(f"/proc/sys/net/ipv4/conf/inet{os.getpid()}/forwarding").write_text("0")
-        yield name
-
-
-@contextlib.contextmanager
-def server(where: str, port: int) -> Iterator[None]:
-    """Says hello to every client, and then who it took the client for."""
-    script = (
-        "import socket,sys\n"
-        "s=socket.socket();s.setsockopt(socket.SOL_SOCKET,socket.SO_REUSEADDR,1)\n"
-        f"s.bind(('0.0.0.0',{port}));s.listen();print('up',flush=True)\n"
-        "while True:\n c,a=s.accept();c.sendall(b'hello '+a[0].encode());c.close()\n"
-    )
-    prefix = ["ip", "netns", "exec", where] if where else []
-    process = subprocess.Popen(
-        [*prefix, "/usr/bin/python3", "-I", "-c", script], stdout=subprocess.PIPE
-    )
-    assert process.stdout is not None
-    try:
-        assert process.stdout.readline() == b"up\n"
-        yield
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-
-
-def ask(where: str, address: str, port: int, source: str = "") -> str:
-    """What the server at ``address`` says to a client in namespace ``where``."""
-    script = (
-        "import socket\n"
-        f"s=socket.create_connection(('{address}',{port}),1.5,source_address=('{source}',0))\n"
-        "print(s.recv(100).decode())\n"
-    )
-    prefix = ["ip", "netns", "exec", where] if where else []
-    return run(*prefix, "/usr/bin/python3", "-I", "-c", script, check=False).stdout.strip()
-
-
 def pings(where: str, address: str) -> bool:
     # An echo request by hand: ping is not installed everywhere.
     script = (
@@ -176,7 +113,7 @@ def tables() -> str:
 
 
 def test_the_world_only_while_nat_is_up(web: Guest, world: str) -> None:
-    link = f"inet{os.getpid()}"
+    link = link_to(world)
     with server(world, 80):
         web.apply()
         assert ask(web.name, WORLD, 80) == ""
@@ -253,7 +190,7 @@ def test_a_spoofed_source_goes_nowhere(web: Guest, world: str) -> None:
 def test_no_guest_reaches_link_local(web: Guest, world: str) -> None:
     web.apply(internet=True)
     run("ip", "-n", world, "address", "add", "169.254.169.254/32", "dev", "lo")
-    route = ("169.254.169.254/32", "via", WORLD, "dev", f"inet{os.getpid()}")
+    route = ("169.254.169.254/32", "via", WORLD, "dev", link_to(world))
     run("ip", "route", "add", *route)
     try:
         with server(world, 80):
