@@ -61,7 +61,9 @@ def vm_options(function: _F) -> _F:
             click.option("--rootfs", type=EXISTING_FILE, metavar="FILE", help="Own ext4 file."),
             click.option("--kernel", type=EXISTING_FILE, metavar="FILE", help="Own vmlinux."),
             click.option("--initrd", type=EXISTING_FILE, metavar="FILE", help="Own initrd."),
-            click.option("--vmm", type=click.Choice(["auto", "qemu"]), help="VMM (auto)."),
+            click.option(
+                "--vmm", type=click.Choice(["auto", "qemu", "firecracker"]), help="VMM (auto)."
+            ),
             click.option(
                 "--storage", type=click.Choice(["auto", "qcow2", "reflink", "copy"]),
                 help="How the overlay is kept (auto).",

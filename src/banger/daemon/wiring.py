@@ -31,11 +31,15 @@ from banger.drivers.storage.reflink import Reflink
 from banger.drivers.storage.work_disk import WorkDisks
 from banger.drivers.vmm.architecture import Accelerator, of_host
 from banger.drivers.vmm.base import VMM
+from banger.drivers.vmm.firecracker.driver import FirecrackerVMM
+from banger.drivers.vmm.firecracker.version import Version, parse_version
 from banger.drivers.vmm.qemu.driver import QemuVMM
 from banger.host import process
+from banger.host.firecracker_binary import find_firecracker, likely_firecracker, stamp_of
 from banger.host.nameservers import host_nameservers
 from banger.host.privilege import Privilege
 from banger.host.resolver import wiring_of_host
+from banger.host.threads import in_thread
 from banger.mapdns.records import Records
 from banger.paths import Paths
 from banger.service.context import Context, Drivers
@@ -103,7 +107,7 @@ def drivers(paths: Paths, settings: Settings, uid: int, selection: Selection, vm
     nameservers = settings.nameservers or host_nameservers()
     networks = (Tap(Privilege(), settings.network_pool, uid, nameservers), User(uid))
     return Drivers(
-        vmms={vmm.name: vmm},
+        vmms={driver.name: driver for driver in (vmm, firecracker(paths.firecracker))},
         stores={store.name: store for store in stores},
         networks={network.name: network for network in networks},
         work_disk=WorkDisks(free),
@@ -144,4 +148,21 @@ def qemu(selection: Selection) -> LateVMM:
         accelerator="tcg",
         architecture=architecture,
     )
+    return LateVMM(unprobed, probe)
+
+
+def firecracker(folder: Path) -> LateVMM:
+    """Firecracker, which is looked for and verified when a VM is launched, and when it changes."""
+    known: dict[object, FirecrackerVMM] = {}
+
+    async def probe() -> VMM:
+        stamp = stamp_of(folder)
+        if stamp not in known:
+            found = await in_thread(lambda _: find_firecracker(folder))
+            version = parse_version(found.version)
+            known.clear()
+            known[stamp] = FirecrackerVMM(executable=found.path, version=version)
+        return known[stamp]
+
+    unprobed = FirecrackerVMM(executable=likely_firecracker(folder), version=Version(0, 0, 0))
     return LateVMM(unprobed, probe)

@@ -34,7 +34,7 @@ PINNED = {
 #: The most that a program may hold, in bytes; the real ones have about 3 MB.
 _PROGRAM_LIMIT = 64 * 1024 * 1024
 _RECORD = "taken.json"
-_CURE = "put firecracker 1.12 or newer into PATH"
+_CURE = "put firecracker 1.12 or newer into PATH, or create the VM with --vmm qemu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +71,38 @@ def find_firecracker(folder: Path) -> FirecrackerBinary:
             _verify(folder / name, digest)
         jailer = str(folder / JAILER) if JAILER in taken.digests else ""
         return _described(folder / PROGRAM, taken.origin, jailer)
-    path = find_program(PROGRAM)
+    try:
+        path = find_program(PROGRAM)
+    except HostNotReady as error:
+        # Debian has no package of it.
+        raise HostNotReady(
+            "Firecracker is not installed", cause=error.cause, resolution=_CURE
+        ) from error
     jailer_path = path.resolve().with_name(JAILER)
     return _described(path, "found in PATH", str(jailer_path) if jailer_path.exists() else "")
+
+
+def likely_firecracker(folder: Path) -> Path:
+    """Where ``find_firecracker`` would find one; nothing is verified or run, and it never fails."""
+    if (folder / _RECORD).exists():
+        return folder / PROGRAM
+    try:
+        return find_program(PROGRAM)
+    except HostNotReady:
+        return folder / PROGRAM
+
+
+def stamp_of(folder: Path) -> object:
+    """Something that changes whenever the program does: its place, identity and times."""
+    stamps: list[object] = [likely_firecracker(folder)]
+    for path in (likely_firecracker(folder), folder / JAILER, folder / _RECORD):
+        try:
+            status = path.stat()
+        except OSError:
+            stamps.append(None)
+        else:
+            stamps.append((status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+    return tuple(stamps)
 
 
 def take_given(folder: Path, source: Path) -> FirecrackerBinary:

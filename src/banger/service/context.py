@@ -29,6 +29,8 @@ class Choice:
     vmm: str
     storage: str
     network: str
+    #: For a VMM that knows no qcow2.
+    raw_storage: str = "copy"
 
 
 @dataclass(frozen=True, slots=True)
