@@ -67,5 +67,6 @@ class Listening:
             except BangerError as error:
                 _log.info("%s: %s", error.brief, error.cause)
             else:
+                _log.info("names are served on %s port %d", server.address, server.port)
                 return server
         return None
