@@ -21,7 +21,7 @@ from banger.drivers.vmm.firecracker import (
 )
 from banger.drivers.vmm.firecracker.boot_record import BootRecord
 from banger.drivers.vmm.firecracker.version import Version
-from banger.errors import DeadlineExceeded, InvalidInput, VMMFailed
+from banger.errors import BangerError, DeadlineExceeded, InvalidInput, VMMFailed
 from banger.host import process
 from banger.host.files import explained
 from banger.host.spawn import spawn_detached
@@ -119,14 +119,11 @@ class FirecrackerVMM:
             if isinstance(error, client.ApiGone) and exit_reason.has_run(_text(spec.log)):
                 return machine  # a short life: it ended before it could answer
             await asyncio.shield(child.end(machine, spec.process_name))
-            if isinstance(error, TimeoutError):
-                failed = self._failed(spec, f"it took more than {LAUNCH_TIMEOUT:g} s")
-            elif isinstance(error, (VMMFailed, DeadlineExceeded)):
-                failed = self._failed(spec, error.cause)
-            else:
-                failed = None
+            late = f"it took more than {LAUNCH_TIMEOUT:g} s"
+            cause = error.cause if isinstance(error, BangerError) else late
+            failed = self._failed(spec, cause)
             self._clean(spec)
-            if failed is not None:
+            if isinstance(error, (VMMFailed, DeadlineExceeded, TimeoutError)):
                 raise failed from error
             raise
         return machine
