@@ -34,7 +34,7 @@ async def names(
         monkeypatch.setattr(hosts_file, "LOCK", tmp_path / "lock")
         monkeypatch.setattr(listening, "PORT", 0)
         records = Records(tmp_path / "mapdns" / "records.json")
-        names = MapdnsNames(records, HostsFile(Privilege(), 0), 0)
+        names = MapdnsNames(records, lambda: HostsFile(Privilege(), 0), 0)
     yield names
     await names.close()
 

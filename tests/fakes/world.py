@@ -218,6 +218,9 @@ class FakeNames:
         path = self._folder / vm_id
         return path.read_text() if path.exists() else ""
 
+    def obstacle(self, vm_id: str) -> str:
+        return ""
+
     def list(self) -> dict[str, str]:
         return {path.read_text(): "" for path in self._folder.iterdir()}
 

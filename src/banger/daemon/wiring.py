@@ -113,7 +113,9 @@ def drivers(paths: Paths, settings: Settings, uid: int, selection: Selection, vm
         work_disk=WorkDisks(free),
         builder=DebianBuilder(build_initrd),
         guest=LinuxGuest(),
-        names=MapdnsNames(Records(paths.dns_records), resolver(settings, uid), uid),
+        names=MapdnsNames(
+            Records(paths.dns_records), functools.partial(resolver, settings, uid), uid
+        ),
         choose=selection.choose,
         run_as=_NOBODY if uid == 0 else None,
     )
@@ -128,7 +130,7 @@ def resolver(settings: Settings, uid: int) -> ResolverWiring:
         case "hosts":
             return HostsFile(Privilege(), uid)
         case _:
-            return Unwired(chosen.reason)
+            return Unwired("" if settings.names == "off" else chosen.reason)
 
 
 def qemu(selection: Selection) -> LateVMM:

@@ -77,6 +77,9 @@ class VMService:
         image = context.images.get(vm.spec.image_id) if vm.spec.image_id else None
         if vm.spec.image_id and image is None:
             warnings.append(f"its image {vm.spec.image_name} is gone")
+        obstacle = context.drivers.names.obstacle(vm.id)
+        if obstacle:
+            warnings.append(f"its name does not resolve: {obstacle}")
         dns_name = context.drivers.names.dns_name(vm.id)
         return VMFacts(vm, used, str(context.paths.vm(vm.id)), tuple(warnings), dns_name)
 

@@ -59,6 +59,10 @@ class NameService(Protocol):
         """The full name under which the host's programs find the VM now; empty if they do not."""
         ...
 
+    def obstacle(self, vm_id: str) -> str:
+        """Why a VM that should have a name is not found by it; empty if there is no such VM."""
+        ...
+
     def list(self) -> Mapping[str, str]:
         """The full names published now, and their addresses."""
         ...

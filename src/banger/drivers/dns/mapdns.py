@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from banger import naming
 from banger.drivers.dns.base import NameStatus, Publication, ResolverWiring, Wanted
@@ -27,15 +27,16 @@ _MOST_SERVERS = 3
 class MapdnsNames:
     """The one name service of a daemon; nothing runs before the first name is published."""
 
-    def __init__(
-        self, records: Records, wiring: ResolverWiring, uid: int, listening: Listening | None = None
-    ) -> None:
+    def __init__(self, records: Records, choose: Callable[[], ResolverWiring], uid: int) -> None:
+        """``choose`` may look at the host, and is asked again while it finds nothing to wire."""
         self._records = records
         self._answers = Answers(records)
-        self._listening = listening or Listening(self._answers)
-        self._wiring = wiring
+        self._listening = Listening(self._answers)
+        self._choose = choose
+        self._wiring: ResolverWiring | None = None
         self._uid = uid
         self._published: dict[str, Publication] = {}
+        self._refused: dict[str, str] = {}
         self._watching: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
         self._asked = self._done = 0
@@ -43,16 +44,26 @@ class MapdnsNames:
         self._wired = False
 
     async def publish(self, publication: Publication) -> None:
-        full, vm_id = full_name(publication.name), publication.vm_id
-        await in_thread(lambda _: self._records.change(lambda table: self._put(table, publication)))
+        vm_id = publication.vm_id
+        self._refused.pop(vm_id, None)
+        try:
+            full = full_name(publication.name)
+            await in_thread(
+                lambda _: self._records.change(lambda table: self._put(table, publication))
+            )
+        except BangerError as error:
+            self._refused[vm_id] = f"{error.brief}: {error.cause}"
+            raise
         self._published[vm_id] = dataclasses.replace(publication, name=full)
         await self._apply()
 
     async def withdraw(self, vm_id: str) -> None:
         mark = self._mark(vm_id)
-        if any(record.owner == mark for record in self._answers.table().values()):
+        self._refused.pop(vm_id, None)
+        recorded = any(record.owner == mark for record in self._answers.table().values())
+        if recorded:
             await in_thread(lambda _: self._records.change(lambda table: _drop(table, {mark})))
-        if self._published.pop(vm_id, None) is not None:
+        if self._published.pop(vm_id, None) is not None or recorded:
             await self._apply()
 
     async def settle(self, publications: Sequence[Publication], busy: Collection[str]) -> None:
@@ -70,7 +81,7 @@ class MapdnsNames:
 
         if publications or self._answers.table():
             await in_thread(lambda _: self._records.change(edit))
-        if self._published or self._wiring.leftover():
+        if self._published or (await self._chosen()).leftover():
             await self._apply()
 
     def nameservers(self, lease: Lease) -> tuple[str, ...]:
@@ -83,11 +94,16 @@ class MapdnsNames:
         publication = self._published.get(vm_id)
         return publication.name if publication and self._wired else ""
 
+    def obstacle(self, vm_id: str) -> str:
+        if vm_id in self._refused:
+            return self._refused[vm_id]
+        return self._problem if vm_id in self._published else ""
+
     def list(self) -> Mapping[str, str]:
         return {entry.name: entry.address for entry in self._published.values()}
 
     def status(self) -> NameStatus:
-        wired = self._wiring.name if self._wired else ""
+        wired = self._wiring.name if self._wiring is not None and self._wired else ""
         return NameStatus(self._listening.server, wired, self._problem)
 
     async def close(self) -> None:
@@ -131,14 +147,20 @@ class MapdnsNames:
         table = {name: record.addresses[0] for name, record in self._answers.table().items()}
         links = {vm_id: naming.tap_name(vm_id) for vm_id in self._published}
         try:
-            await self._wiring.wire(Wanted(table, links, self._listening.server))
+            wiring = await self._chosen()
+            await wiring.wire(Wanted(table, links, self._listening.server))
         except BangerError as error:
             problem = error.cause or error.brief
             if problem != self._problem:
                 _log.warning("names are not wired: %s", problem)
             self._wired, self._problem = False, problem
         else:
-            self._wired, self._problem = bool(links), ""
+            self._wired, self._problem = bool(links and wiring.name), ""
+
+    async def _chosen(self) -> ResolverWiring:
+        if self._wiring is None or not self._wiring.name:
+            self._wiring = await in_thread(lambda _: self._choose())
+        return self._wiring
 
     async def _watch(self) -> None:
         """See what ``mapdns set`` and ``rm`` do meanwhile."""

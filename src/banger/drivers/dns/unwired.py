@@ -7,7 +7,7 @@ from banger.errors import HostNotReady
 
 
 class Unwired:
-    """Names can still be asked for at the server."""
+    """Names can still be asked for at the server. Without a reason nobody wants them wired."""
 
     name = ""
 
@@ -15,7 +15,7 @@ class Unwired:
         self._reason = reason
 
     async def wire(self, wanted: Wanted) -> None:
-        if wanted.links:
+        if wanted.links and self._reason:
             raise HostNotReady(
                 "names are not wired to this host's resolver",
                 cause=self._reason,

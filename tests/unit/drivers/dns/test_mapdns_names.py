@@ -10,8 +10,9 @@ import dnslib
 import pytest
 
 from banger.drivers.dns import listening, mapdns
-from banger.drivers.dns.base import Publication, Wanted
+from banger.drivers.dns.base import Publication, ResolverWiring, Wanted
 from banger.drivers.dns.mapdns import MapdnsNames
+from banger.drivers.dns.unwired import Unwired
 from banger.errors import Conflict, HostNotReady, InvalidInput
 from banger.mapdns.records import Record, Records
 from banger.model.network import Lease
@@ -55,7 +56,7 @@ def wiring(monkeypatch: pytest.MonkeyPatch) -> Notes:
 
 @pytest.fixture
 async def names(records: Records, wiring: Notes) -> AsyncIterator[MapdnsNames]:
-    names = MapdnsNames(records, wiring, 7)
+    names = MapdnsNames(records, lambda: wiring, 7)
     yield names
     await names.close()
 
@@ -98,7 +99,9 @@ async def test_what_a_person_has_set_is_theirs(names: MapdnsNames, records: Reco
     with pytest.raises(Conflict) as caught:
         await names.publish(WEB)
     assert "mapdns rm web.vm" in caught.value.resolution
+    assert "192.168.1.9 by hand" in names.obstacle(WEB.vm_id)
     await names.withdraw(WEB.vm_id)
+    assert names.obstacle(WEB.vm_id) == ""
     assert records.read() == {"web.vm": Record(("192.168.1.9",))}
     assert names.list() == {}
 
@@ -116,9 +119,31 @@ async def test_without_a_resolver_names_are_served_only(names: MapdnsNames, wiri
     status = names.status()
     assert (status.wired, status.problem) == ("", "the resolver is away")
     assert status.server
+    assert names.obstacle(WEB.vm_id) == "the resolver is away"
     wiring.fails = False
     await names.publish(DB)
     assert names.dns_name(WEB.vm_id) == "web.vm"
+
+
+async def test_what_an_earlier_daemon_recorded_is_withdrawn_too(
+    names: MapdnsNames, records: Records, wiring: Notes
+) -> None:
+    records.set("web", ["10.208.0.2"], MARK)
+    await names.withdraw(WEB.vm_id)
+    assert records.read() == {}
+    assert wiring.told == [Wanted({}, {}, "")]
+
+
+async def test_a_host_that_gets_a_root_side_is_wired_without_a_new_daemon(
+    records: Records, wiring: Notes
+) -> None:
+    found: list[ResolverWiring] = [Unwired(""), Unwired("no root side"), wiring]
+    names = MapdnsNames(records, lambda: found.pop(0), 7)
+    for obstacle, full in (("", ""), ("no root side", ""), ("", "web.vm")):
+        await names.publish(WEB)
+        assert (names.obstacle(WEB.vm_id), names.dns_name(WEB.vm_id)) == (obstacle, full)
+    await names.publish(WEB)
+    await names.close()
 
 
 async def test_many_at_once_share_the_wiring(names: MapdnsNames, wiring: Notes) -> None:
@@ -135,20 +160,20 @@ async def test_many_at_once_share_the_wiring(names: MapdnsNames, wiring: Notes) 
 
 
 async def test_the_next_daemon_settles(records: Records, wiring: Notes) -> None:
-    first = MapdnsNames(records, wiring, 7)
+    first = MapdnsNames(records, lambda: wiring, 7)
     await first.publish(WEB)
     await first.publish(DB)
     await first.publish(Publication("00000000beef", "busy", "10.208.0.10", "10.208.0.9"))
     records.set("printer", ["192.168.1.9"])
     records.set("theirs", ["10.208.9.2"], "banger:8:0123456789ab")
     await first.close()
-    second = MapdnsNames(records, wiring, 7)
+    second = MapdnsNames(records, lambda: wiring, 7)
     await second.settle([WEB], {"00000000beef"})
     assert set(records.read()) == {"web.vm", "busy.vm", "printer.vm", "theirs.vm"}
     assert second.dns_name(WEB.vm_id) == "web.vm"
     assert second.dns_name(DB.vm_id) == ""
     await second.close()
-    third = MapdnsNames(records, wiring, 7)
+    third = MapdnsNames(records, lambda: wiring, 7)
     wiring.left = True
     await third.settle([], set())
     assert set(records.read()) == {"printer.vm", "theirs.vm"}
