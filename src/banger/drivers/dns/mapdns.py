@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -73,11 +72,13 @@ class MapdnsNames:
             ours = {record.owner for record in table.values() if self._is_ours(record)}
             _drop(table, ours - kept)
             for publication in publications:
-                with contextlib.suppress(BangerError):
+                try:
                     self._put(table, publication)
-                    full = full_name(publication.name)
-                    named = dataclasses.replace(publication, name=full)
-                    self._published[publication.vm_id] = named
+                except BangerError as error:
+                    self._refused[publication.vm_id] = f"{error.brief}: {error.cause}"
+                    continue
+                named = dataclasses.replace(publication, name=full_name(publication.name))
+                self._published[publication.vm_id] = named
 
         if publications or self._answers.table():
             await in_thread(lambda _: self._records.change(edit))

@@ -181,6 +181,15 @@ async def test_the_next_daemon_settles(records: Records, wiring: Notes) -> None:
     await third.close()
 
 
+async def test_settling_respects_what_was_set_meanwhile(
+    names: MapdnsNames, records: Records
+) -> None:
+    records.set("web", ["192.168.1.9"])
+    await names.settle([WEB, DB], set())
+    assert "taken" in names.obstacle(WEB.vm_id)
+    assert names.list() == {"db.vm": "10.208.0.6"}
+
+
 async def test_nothing_is_touched_where_nothing_was(names: MapdnsNames, records: Records) -> None:
     await names.settle([], set())
     await names.withdraw(WEB.vm_id)
