@@ -53,7 +53,6 @@ def program_checks(*, have_image: bool, is_root: bool) -> Iterator[Check]:
     """One check for each program. Without an image, what builds one is needed for any VM."""
     for program in (*PROGRAMS, *(() if is_root else NAMESPACE_PROGRAMS)):
         yield check_program(program, vital=_is_vital(program, have_image=have_image))
-    yield _firecracker()
 
 
 def _is_vital(program: Program, *, have_image: bool) -> bool:
@@ -84,13 +83,3 @@ def _version(path: str, argument: str) -> str:
     # OpenSSH prints it on standard error.
     lines = (done.stdout or done.stderr).decode(errors="replace").splitlines()
     return lines[0].strip() if lines else ""
-
-
-def _firecracker() -> Check:
-    purpose, needed_for = "runs the VMs where KVM works", f"--vmm firecracker{_LATER}"
-    try:
-        found, status = str(find_program("firecracker")), Status.OK
-    except HostNotReady:
-        found, status = "not installed", Status.WARN
-    mend = "" if status is Status.OK else "nothing to do: VMs run on QEMU"
-    return Check("firecracker", purpose, status, found, mend, needed_for)
