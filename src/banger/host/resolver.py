@@ -50,7 +50,12 @@ def names_check(wanted: str, uid: int) -> Check:
     )
     if chosen.name and not taken:
         return Check(name, purpose, Status.OK, f"{chosen.name}: {chosen.reason}", "", needed_for)
-    mend = "nothing to do: use the VMs' addresses, or ask the server that bangerd.log names"
+    if wanted == "off":
+        mend = 'set names = "auto" in config.toml, then banger daemon restart'
+    elif taken:
+        mend = "banger daemon logs tells which server to ask; the VMs' addresses work as well"
+    else:
+        mend = "banger setup, or use the VMs' addresses"
     return Check(name, purpose, Status.WARN, chosen.reason, mend, needed_for)
 
 
