@@ -55,7 +55,7 @@ def names_check(wanted: str, uid: int) -> Check:
     elif taken:
         mend = "banger daemon logs tells which server to ask; the VMs' addresses work as well"
     else:
-        mend = "banger setup, or use the VMs' addresses"
+        mend = "sudo banger setup, or use the VMs' addresses"
     return Check(name, purpose, Status.WARN, chosen.reason, mend, needed_for)
 
 
