@@ -27,6 +27,7 @@ PROGRAMS = {
     "ssh": ("ssh", "openssh-client"),
     "ip": ("ip", "iproute2"),
     "nft": ("nft", "nftables"),
+    "sudo": ("sudo", "sudo"),
     "make": ("make", "make"),
     "bash": ("bash", "bash"),
     "zsh": ("zsh", "zsh"),

@@ -75,6 +75,7 @@ ROOT = [
     Entry("daemon", "banger.cli.root:daemon", "The background process.", _NOUNS),
     Entry("events", "banger.cli.events:events", "Follow what happens.", _NOUNS),
     Entry("doctor", "banger.cli.doctor:doctor", "Check this machine, with a cure each.", _HOST),
+    Entry("setup", "banger.cli.setup:setup", "Give a user the root side.", _HOST),
     Entry("version", "banger.cli.about:version", "Show the version.", _HOST),
     Entry("completion", "banger.cli.completion:completion", "Print shell completion.", _HOST),
     Entry("help", "banger.cli.about:help_command", "Help for commands and topics.", _HOST),

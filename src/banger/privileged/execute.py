@@ -170,6 +170,10 @@ def _apply_nat(call: NatApply, caller_uid: int) -> None:
     _refuse_foreign(found, call.alias)
     if not found.index:
         raise CallFailed("failed", f"there is no interface {call.name}")
+    network = ipaddress.IPv4Network((call.guest_address, checks.PREFIX_LENGTH), strict=False)
+    table = Path("/proc/net/route").read_text()
+    if (network, call.name) not in [(r.network, r.interface) for r in routes.parse_routes(table)]:
+        raise CallFailed("refused", f"{call.guest_address} is not behind {call.name}")
     if not (call.internet or call.forwards) and _program("nft") is None:
         return  # nothing passes between this guest and others then, which is safe
     nat.apply(call, caller_uid, _run_nft)

@@ -65,8 +65,8 @@ def test_one_table_is_replaced_in_one_go() -> None:
         "  set host { type ifname; }",
         '  set uplinks { type ifname; elements = { "eth0" }; }',
         (
-            "  map forwards { type inet_proto . inet_service : ipv4_addr . inet_service; elements = "
-            "{ tcp . 8080 : 10.208.4.2 . 80, udp . 5353 : 10.208.4.2 . 53 }; }"
+            "  map forwards { type inet_proto . inet_service : ipv4_addr . inet_service; "
+            "elements = { tcp . 8080 : 10.208.4.2 . 80, udp . 5353 : 10.208.4.2 . 53 }; }"
         ),
     ]
     # No rule names a VM: all that differs between VMs is in the sets.
