@@ -96,6 +96,7 @@ class FakeDaemon:
             "warnings": [],
             "nat": False,
             "isolated": False,
+            "host_access": False,
             "forwards": [],
         }
         vm.update(changes)

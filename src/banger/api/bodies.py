@@ -38,6 +38,7 @@ class VM(Struct, frozen=True):
     """A VM. Sizes are bytes unless the name says MiB; ``address`` is the guest's own.
 
     ``nat``: it reaches the internet while it runs. ``isolated``: it reaches no other VM.
+    ``host_access``: it reaches the host's services, and not only ping and DNS.
     """
 
     id: str
@@ -71,6 +72,7 @@ class VM(Struct, frozen=True):
     warnings: list[str]
     nat: bool
     isolated: bool
+    host_access: bool
     forwards: list[Forward]
 
 

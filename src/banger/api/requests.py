@@ -66,6 +66,7 @@ class CreateVM(Struct, forbid_unknown_fields=True, kw_only=True):
     profile: Literal["auto", "standard", "fast"] = "auto"
     nat: bool = False
     isolated: bool = False
+    host_access: bool = False
 
 
 class RenameVM(Struct, forbid_unknown_fields=True, kw_only=True):

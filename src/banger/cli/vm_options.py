@@ -32,6 +32,7 @@ BODY = {
     "profile": "profile",
     "nat": "nat",
     "isolated": "isolated",
+    "host_access": "host_access",
 }
 
 
@@ -79,6 +80,10 @@ def vm_options(function: _F) -> _F:
             click.option("--nat", is_flag=True, default=None, help="Let it reach the internet."),
             click.option(
                 "--isolated", is_flag=True, default=None, help="Keep it and other VMs apart."
+            ),
+            click.option(
+                "--host-access", is_flag=True, default=None,
+                help="Let it use the host's services, not only ping and DNS.",
             ),
         ]
     ):  # fmt: skip

@@ -68,6 +68,7 @@ class VMView(TypedDict):
     warnings: list[str]
     nat: bool
     isolated: bool
+    host_access: bool
     forwards: list[ForwardView]
 
 

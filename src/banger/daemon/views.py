@@ -54,6 +54,7 @@ def view_vm(facts: VMFacts, now: float) -> bodies.VM:
         warnings=list(facts.warnings),
         nat=spec.reach.internet,
         isolated=spec.reach.isolated,
+        host_access=spec.reach.host,
         forwards=[
             bodies.Forward(
                 protocol="udp" if f.protocol == "udp" else "tcp",

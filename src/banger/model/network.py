@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 PROTOCOLS = ("tcp", "udp")
+#: Ports of the host below this belong to root (Linux: ip_unprivileged_port_start).
+FIRST_USER_PORT = 1024
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from banger.errors import AlreadyExists, Conflict, InvalidInput, NotFound
+from banger.errors import AlreadyExists, Conflict, InvalidInput, NotFound, PermissionRefused
 from banger.model.lifecycle import Action, VMState
-from banger.model.network import PROTOCOLS, Forward, Reach
+from banger.model.network import FIRST_USER_PORT, PROTOCOLS, Forward, Reach
 from banger.model.operation import Operation
 from banger.model.vm import VM
 from banger.service.context import Context
@@ -44,6 +44,14 @@ class ConnectivityService:
         """
         _check(forward)
         vm = self._vms.get(reference)
+        # A VMM with a network of its own listens itself, and never runs as root.
+        by_root = self._context.uid == 0 and network_of(self._context, vm).live
+        if forward.host_port < FIRST_USER_PORT and not by_root:
+            raise PermissionRefused(
+                f"port {forward.host_port} of the host cannot be published for {vm.name}",
+                cause=f"ports below {FIRST_USER_PORT} belong to root",
+                resolution=f"banger vm forward {vm.name} 8080:{forward.guest_port}",
+            )
         reach = vm.spec.reach
         for other in reach.forwards:
             if other.reservation() == forward.reservation() and other != forward:

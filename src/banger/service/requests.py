@@ -34,6 +34,7 @@ class CreateRequest:
     profile: str = "auto"
     nat: bool = False
     isolated: bool = False
+    host_access: bool = False
 
 
 @dataclass(frozen=True, slots=True)

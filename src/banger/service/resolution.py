@@ -78,6 +78,7 @@ def resolve(
             # A network that cannot keep its guests from the internet is said to be open.
             internet=request.nat or not drivers.networks[network].closed,
             isolated=request.isolated,
+            host=request.host_access,
         ),
     )
 

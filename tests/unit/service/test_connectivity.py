@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from banger.errors import AlreadyExists, Conflict, InvalidInput, NotFound
+from banger.errors import AlreadyExists, Conflict, InvalidInput, NotFound, PermissionRefused
 from banger.model.network import Forward
 from banger.model.operation import Operation, OperationStatus
 from banger.service import reach
@@ -86,6 +86,13 @@ async def test_odd_ports_are_refused(tmp_path: Path, forward: Forward) -> None:
     house = await with_vms(tmp_path, "web")
     with pytest.raises(InvalidInput):
         await house.connectivity.publish("web", forward)
+
+
+async def test_ports_of_root_are_refused_to_others(tmp_path: Path) -> None:
+    house = await with_vms(tmp_path, "web")
+    with pytest.raises(PermissionRefused) as caught:
+        await house.connectivity.publish("web", Forward("tcp", 80, 80))
+    assert caught.value.resolution == "banger vm forward web 8080:80"
 
 
 async def test_a_refused_rule_leaves_everything_as_it_was(

@@ -44,6 +44,7 @@ class VMs(Endpoint):
             profile=body.profile,
             nat=body.nat,
             isolated=body.isolated,
+            host_access=body.host_access,
         )
         return self.accepted(await self.services.vms.create(asked, key))
 
