@@ -143,6 +143,13 @@ async def test_pause_and_resume_are_repeatable(vmm: VMM, boot: Boot) -> None:
         assert await vmm.run_state(spec.monitor_socket) is RunState.RUNNING
 
 
+async def test_the_power_key_of_a_guest_that_ignores_it(vmm: VMM, boot: Boot) -> None:
+    spec = boot()
+    machine = await vmm.launch(spec)
+    assert await vmm.press_power(spec.monitor_socket) is isinstance(vmm, FirecrackerVMM)
+    assert vmm.is_alive(machine, spec.process_name)
+
+
 async def test_kill_returns_when_the_process_is_gone(vmm: VMM, boot: Boot) -> None:
     spec = boot()
     machine = await vmm.launch(spec)

@@ -118,6 +118,10 @@ class FakeVMM:
         self._end(process, ExitReason.STOPPED)
         return True
 
+    async def press_power(self, monitor_socket: Path) -> bool:
+        self._behind(monitor_socket)
+        return False
+
     async def run_state(self, monitor_socket: Path) -> RunState:
         return self._behind(monitor_socket).state
 

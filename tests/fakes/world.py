@@ -40,15 +40,20 @@ class World:
 
 
 class FakeVMM:
-    """A VMM whose processes are files named after their mark."""
+    """A VMM whose processes are files named after their mark.
+
+    ``abilities`` is what it can do. One without an agent has a power key, which ends its guest.
+    """
 
     name = "fake"
 
     def __init__(self, world: World) -> None:
         self._folder = world.root / "processes"
+        self.abilities = Capabilities(True, True, True, True, "fake", "1")
+        self.pressed: list[Path] = []
 
     def capabilities(self) -> Capabilities:
-        return Capabilities(True, True, True, True, "fake", "1")
+        return self.abilities
 
     async def launch(self, spec: BootSpec) -> Machine:
         assert spec.initrd is None or spec.initrd.is_file()
@@ -91,6 +96,14 @@ class FakeVMM:
         return False
 
     def bound_logs(self, *logs: Path) -> None: ...
+
+    async def press_power(self, monitor_socket: Path) -> bool:
+        self.pressed.append(monitor_socket)
+        vm_id = monitor_socket.parent.name
+        for path in self._folder.iterdir():
+            if path.name.endswith(vm_id):
+                path.unlink()
+        return not self.abilities.agent
 
     async def run_state(self, monitor_socket: Path) -> RunState:
         return RunState.RUNNING

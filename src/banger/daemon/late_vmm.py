@@ -53,6 +53,9 @@ class LateVMM:
     async def quit(self, monitor_socket: Path, *, timeout: float) -> bool:
         return await self._vmm.quit(monitor_socket, timeout=timeout)
 
+    async def press_power(self, monitor_socket: Path) -> bool:
+        return await self._vmm.press_power(monitor_socket)
+
     async def run_state(self, monitor_socket: Path) -> RunState:
         return await self._vmm.run_state(monitor_socket)
 

@@ -36,7 +36,10 @@ class AskGuest(VMStep):
         try:
             if self.plan.operation.arguments.get("paused"):
                 await vmm.resume(self.context.paths.monitor_socket(vm.id))
-            await self.context.agent(vm.id).shutdown(timeout=min(timeout, _ASK_TIMEOUT))
+            if vmm.capabilities().agent:
+                await self.context.agent(vm.id).shutdown(timeout=min(timeout, _ASK_TIMEOUT))
+            elif not await vmm.press_power(self.context.paths.monitor_socket(vm.id)):
+                return {"gone": False, "asked": False}
         except BangerError as error:
             _log.warning("%s cannot be asked to power off: %s", vm.name, error)
             return {"gone": False, "asked": False}

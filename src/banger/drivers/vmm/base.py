@@ -145,6 +145,14 @@ class VMM(Protocol):
         """Ask the VMM to end itself without the guest's help; False if it did not answer."""
         ...
 
+    async def press_power(self, monitor_socket: Path) -> bool:
+        """Tell the guest to end in order by a key or button of its machine.
+
+        Returns at once; False if the machine has none. Raises ``VMMFailed``. Whether the
+        guest obeys is its own affair.
+        """
+        ...
+
     async def run_state(self, monitor_socket: Path) -> RunState:
         """What the VMM is doing. Raises ``VMMFailed``, ``DeadlineExceeded`` if it hangs."""
         ...

@@ -168,6 +168,11 @@ class FirecrackerVMM:
             return False
         return True
 
+    async def press_power(self, monitor_socket: Path) -> bool:
+        # The machine's only key: Linux restarts in order, and the restart ends the VMM.
+        await client.call(monitor_socket, bodies.CTRL_ALT_DEL, timeout=_CALL_TIMEOUT)
+        return True
+
     async def run_state(self, monitor_socket: Path) -> RunState:
         info = await client.call(monitor_socket, bodies.GET_INFO, timeout=_CALL_TIMEOUT)
         return RunState.RUNNING if info.get("state") == "Running" else RunState.PAUSED

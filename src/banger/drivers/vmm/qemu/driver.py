@@ -154,6 +154,9 @@ class QemuVMM:
             return False
         return True
 
+    async def press_power(self, monitor_socket: Path) -> bool:  # noqa: ARG002 - the protocol's
+        return False  # the machine ``microvm`` has neither keyboard nor button
+
     async def run_state(self, monitor_socket: Path) -> RunState:
         async with monitor.connected(monitor_socket, timeout=_MONITOR_TIMEOUT) as client:
             match await client.status():
