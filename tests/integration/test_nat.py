@@ -22,6 +22,7 @@ from banger.privileged.calls import CallFailed, NatApply, NatClear
 from tests.fakes.internet import WORLD, WORLD_HOST, ask, internet, link_to, namespace, run, server
 from tests.requirements import needs
 
+USER = 65534
 pytestmark = needs("root", "tap", "nft")
 
 
@@ -38,6 +39,7 @@ class Guest:
     name: str
     vm_id: str
     number: int
+    uid: int = 0
 
     @property
     def address(self) -> str:
@@ -51,7 +53,7 @@ class Guest:
     def call(self) -> NatApply:
         return NatApply(
             name=naming.tap_name(self.vm_id),
-            alias=naming.tap_alias(0, self.vm_id),
+            alias=naming.tap_alias(self.uid, self.vm_id),
             guest_address=self.address,
             guest_mac=naming.mac_address(self.vm_id),
             internet=False,
@@ -61,15 +63,15 @@ class Guest:
         )
 
     def apply(self, **changes: object) -> None:
-        execute.perform([replace(self.call, **changes)], 0)  # type: ignore[arg-type]
+        execute.perform([replace(self.call, **changes)], self.uid)  # type: ignore[arg-type]
 
     def clear(self) -> None:
-        execute.perform([NatClear(self.call.name, self.call.alias)], 0)
+        execute.perform([NatClear(self.call.name, self.call.alias)], self.uid)
 
 
 @contextlib.contextmanager
-def guest(number: int) -> Iterator[Guest]:
-    made = Guest(f"bgrtest{os.getpid()}x{number}", naming.new_id(), number)
+def guest(number: int, uid: int = 0) -> Iterator[Guest]:
+    made = Guest(f"bgrtest{os.getpid()}x{number}", naming.new_id(), number, uid)
     tap, mac = made.call.name, made.call.guest_mac
     with namespace(made.name, tap, made.gateway, made.address, 30, mac):
         run("ip", "link", "set", tap, "alias", made.call.alias)
@@ -277,6 +279,47 @@ def test_the_last_guest_takes_the_table_along(web: Guest, db: Guest) -> None:
     assert "banger_0" not in tables()
 
 
+def test_two_users_do_not_get_in_each_others_way(web: Guest, world: str) -> None:
+    link = link_to(world)
+    with guest(2, uid=USER) as theirs, server(world, 80), server(web.name, 80):
+        web.apply(internet=True)
+        theirs.apply(internet=True)
+        assert ask(theirs.name, WORLD, 80) == f"hello {WORLD_HOST}"
+        assert ask(theirs.name, web.address, 80) == "", "another user's VM"
+        web.apply(forwards=("tcp:8092:80",))
+        with pytest.raises(CallFailed, match="published by another VM"):
+            theirs.apply(forwards=("tcp:8092:80",))
+        web.clear()
+        assert ask(theirs.name, WORLD, 80) == f"hello {WORLD_HOST}"
+        theirs.apply()
+        assert forwarding(link) == "0"
+        theirs.clear()
+        assert f"banger_{USER}" not in tables()
+
+
+def test_forwarding_of_others_making_stays(web: Guest, world: str) -> None:
+    link = link_to(world)
+    Path(f"/proc/sys/net/ipv4/conf/{link}/forwarding").write_text("1")
+    web.apply(internet=True)
+    web.apply()
+    assert forwarding(link) == "1"
+
+
+def test_a_table_that_others_have_changed_is_made_anew(web: Guest, db: Guest) -> None:
+    web.apply()
+    elements = f'{{ "{web.call.name}" }}'
+    run("nft", "delete", "element", "inet", "banger_0", "taps", elements)
+    web.apply(isolated=True)
+    web.clear()
+    db.apply()
+    assert web.call.name not in run("nft", "list", "table", "inet", "banger_0").stdout
+
+
+def test_an_address_that_is_not_its_own_is_refused(web: Guest, db: Guest) -> None:
+    with pytest.raises(CallFailed, match="is not behind"):
+        web.apply(guest_address=db.address)
+
+
 def test_a_guest_that_vanished_is_forgotten(web: Guest, db: Guest) -> None:
     web.apply()
     run("ip", "link", "delete", web.call.name)
@@ -294,7 +337,7 @@ def test_changes_at_once_lose_none(web: Guest, db: Guest) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    listed = nat._rules_of("banger_0", execute._run_nft).guests
+    listed = nat._tables(execute._run_nft)["banger_0"].guests
     assert {web.call.name, db.call.name} <= set(listed)
 
 

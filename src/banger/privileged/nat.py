@@ -8,7 +8,7 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from banger.privileged import ruleset
@@ -40,10 +40,12 @@ def apply(call: NatApply, uid: int, nft: Nft) -> None:
         forwards=tuple(sorted(call.forwards)),
     )
     with _locked(uid):
-        before = _read(uid, nft)
-        _refuse_ports_in_use(guest, before, uid, nft)
-        others = {tap: old for tap, old in before.guests.items() if tap != call.name}
-        _write(uid, dataclasses.replace(before, guests={**others, call.name: guest}), nft)
+        tables = _tables(nft)
+        before = tables.get(ruleset.table_name(uid), Rules())
+        others = [rules for name, rules in tables.items() if name != ruleset.table_name(uid)]
+        _refuse_ports_in_use(guest, before, others)
+        guests = {**before.guests, call.name: guest}
+        _write(uid, before, guests, others, nft)
         conf = _CONF / call.name
         # Connections to 127.0.0.1 come back on the TAP only with this; the table lets no
         # packet of the guest's own reach a loopback address.
@@ -54,33 +56,49 @@ def apply(call: NatApply, uid: int, nft: Nft) -> None:
 def clear(call: NatClear, uid: int, nft: Nft) -> None:
     """Carry out the call; what is not there is no error."""
     with _locked(uid):
-        before = _read(uid, nft)
         _set(_CONF / call.name / "forwarding", "0")
-        guests = {tap: old for tap, old in before.guests.items() if tap != call.name}
-        if before != Rules():
-            _write(uid, dataclasses.replace(before, guests=guests), nft)
+        tables = _tables(nft)
+        before = tables.pop(ruleset.table_name(uid), None)
+        if before is not None:
+            guests = {tap: old for tap, old in before.guests.items() if tap != call.name}
+            _write(uid, before, guests, list(tables.values()), nft)
 
 
-def _write(uid: int, wanted: Rules, nft: Nft) -> None:
+def _write(
+    uid: int, before: Rules, wanted: dict[str, Guest], others: Sequence[Rules], nft: Nft
+) -> None:
     """Write the table and switch forwarding for the interfaces that lead to the world."""
     # A TAP that is gone took its guest along.
-    guests = {tap: guest for tap, guest in wanted.guests.items() if (_NET / tap).exists()}
-    rules = dataclasses.replace(wanted, guests=guests)
-    others = frozenset().union(*(_uplinks_of(table, nft) for table in _tables(nft, except_of=uid)))
+    rules = Rules({tap: guest for tap, guest in wanted.items() if (_NET / tap).exists()})
+    shared = frozenset[str]().union(*(other.uplinks for other in others))
     ours = frozenset[str]()
     if rules.routes:
         ours = frozenset(
             name
             for name in uplinks()
-            if name in wanted.uplinks or name in others or _get(_CONF / name / "forwarding") == "0"
+            if name in before.uplinks or name in shared or _get(_CONF / name / "forwarding") == "0"
         )
-    text = ruleset.render(uid, dataclasses.replace(rules, uplinks=ours))
-    # Before forwarding is on, the rules are; after it is off, they go.
-    nft(("-f", "-"), text if guests else ruleset.render_removal(uid))
+    rules = dataclasses.replace(rules, uplinks=ours)
+    # The rules are there before anything is forwarded.
+    if not rules.guests:
+        nft(("-f", "-"), ruleset.render_removal(uid))
+    elif not (before.current and _changed(uid, before, rules, nft)):
+        nft(("-f", "-"), ruleset.render(uid, rules))
     for name in ours:
         _set(_CONF / name / "forwarding", "1")
-    for name in wanted.uplinks - ours - others:
+    for name in before.uplinks - ours - shared:
         _set(_CONF / name / "forwarding", "0")
+
+
+def _changed(uid: int, before: Rules, after: Rules, nft: Nft) -> bool:
+    """Change the elements that differ; false if the table was not as it had been read."""
+    text = ruleset.render_change(uid, before, after)
+    try:
+        if text:
+            nft(("-f", "-"), text)
+    except CallFailed:
+        return False
+    return True
 
 
 def uplinks() -> set[str]:
@@ -90,44 +108,28 @@ def uplinks() -> set[str]:
     return {name for name in names if name != "lo" and not name.startswith(_TAP_PREFIX)}
 
 
-def _read(uid: int, nft: Nft) -> Rules:
-    name = ruleset.table_name(uid)
-    if name not in _tables(nft):
-        return Rules()
-    return ruleset.parse(nft(("-j", "list", "table", "inet", name), ""))
-
-
-def _tables(nft: Nft, *, except_of: int | None = None) -> list[str]:
-    """The tables of all of this host's users of banger, but for one of them."""
+def _tables(nft: Nft) -> dict[str, Rules]:
+    """The tables of all of this host's users of banger, by name; foreign ones are refused."""
     document = json.loads(nft(("-j", "list", "tables", "inet"), ""))
     names = [entry["table"]["name"] for entry in document["nftables"] if "table" in entry]
-    skipped = "" if except_of is None else ruleset.table_name(except_of)
-    return [name for name in names if _TABLE.fullmatch(name) and name != skipped]
+    listed = ((name, _listing(name, nft)) for name in names if _TABLE.fullmatch(name))
+    return {name: ruleset.parse(text) for name, text in listed if text}
 
 
-def _rules_of(table: str, nft: Nft) -> Rules:
+def _listing(table: str, nft: Nft) -> str:
     try:
-        return ruleset.parse(nft(("-j", "list", "table", "inet", table), ""))
+        return nft(("-j", "list", "table", "inet", table), "")
     except CallFailed:
-        return Rules()  # gone meanwhile, or foreign: then nothing of it concerns us
+        return ""  # another user's, and gone meanwhile
 
 
-def _uplinks_of(table: str, nft: Nft) -> frozenset[str]:
-    return _rules_of(table, nft).uplinks
-
-
-def _refuse_ports_in_use(guest: Guest, before: Rules, uid: int, nft: Nft) -> None:
+def _refuse_ports_in_use(guest: Guest, before: Rules, others: Sequence[Rules]) -> None:
     old = before.guests.get(guest.tap)
-    kept = set(old.forwards) if old else set()
-    new = [parse_forward(text)[:2] for text in guest.forwards if text not in kept]
-    if not new:
-        return
-    others = [other for tap, other in before.guests.items() if tap != guest.tap]
-    for table in _tables(nft, except_of=uid):
-        others += _rules_of(table, nft).guests.values()
-    taken = {parse_forward(text)[:2] for other in others for text in other.forwards}
-    had = {parse_forward(text)[:2] for text in kept}
-    for protocol, port in new:
+    had = {parse_forward(text)[:2] for text in old.forwards} if old else set()
+    held = [other for tap, other in before.guests.items() if tap != guest.tap]
+    held += [other for rules in others for other in rules.guests.values()]
+    taken = {parse_forward(text)[:2] for other in held for text in other.forwards}
+    for protocol, port in (parse_forward(text)[:2] for text in guest.forwards):
         if (protocol, port) in taken:
             raise CallFailed("foreign", f"port {port}/{protocol} is published by another VM")
         if (protocol, port) not in had and port in listeners(protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -84,6 +85,30 @@ def test_a_table_of_others_is_foreign(text: str) -> None:
     with pytest.raises(CallFailed) as caught:
         ruleset.parse(text)
     assert caught.value.reason == "foreign"
+
+
+def test_a_change_touches_elements_alone() -> None:
+    before = Rules({WEB.tap: WEB}, frozenset({"eth0"}))
+    moved = replace(DB, forwards=("tcp:8080:81",))
+    after = Rules({WEB.tap: replace(WEB, internet=False, forwards=()), DB.tap: moved})
+    assert ruleset.render_change(0, before, after).splitlines() == [
+        f'delete element inet banger_0 internet {{ "{WEB.tap}" }}',
+        'delete element inet banger_0 uplinks { "eth0" }',
+        "delete element inet banger_0 forwards { tcp . 8080, udp . 5353 }",
+        f'add element inet banger_0 taps {{ "{DB.tap}" }}',
+        f'add element inet banger_0 guests {{ "{DB.tap}" . {DB.mac} . {DB.address} }}',
+        f'add element inet banger_0 isolated {{ "{DB.tap}" }}',
+        "add element inet banger_0 forwards { tcp . 8080 : 10.208.4.6 . 81 }",
+    ]
+    assert ruleset.render_change(0, after, after) == ""
+
+
+def test_a_table_of_another_version_is_made_anew() -> None:
+    assert not ruleset.parse(listing(Rules())).current
+    marked = listing(Rules()).replace(
+        '"isolated"', f'"isolated"}}}}, {{"set": {{"name": "{ruleset.MARK}"'
+    )
+    assert ruleset.parse(marked).current
 
 
 def test_the_world_is_let_in_only_where_somebody_asked() -> None:
