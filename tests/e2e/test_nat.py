@@ -106,6 +106,25 @@ def test_a_published_port_is_reached_from_host_and_world(
     banger.ok("rm", "-f", "web")
 
 
+def test_a_port_of_the_user_mode_network(
+    banger_with_image: Home, leaves_nothing: Callable[[], None]
+) -> None:
+    banger = banger_with_image
+    banger.ok("run", "--name", "mine", "--network", "user")
+    assert banger.json("nat", "status", "mine")[0]["nat"] is True
+    refused = banger("nat", "down", "mine")
+    assert (refused.status, "--network tap" in refused.stderr) == (5, True)
+    banger.ok("vm", "forward", "mine", "8091:22")
+    assert ask("", "127.0.0.1", 8091).startswith("SSH-2.0")
+    with server("", 8090):
+        taken = banger("vm", "forward", "mine", "8090:22")
+    assert taken.status == 5, taken
+    assert banger.ok("vm", "forward", "mine") == "8091:22\n"
+    banger.ok("vm", "forward", "mine", "--rm", "8091:22")
+    assert ask("", "127.0.0.1", 8091) == ""
+    banger.ok("rm", "-f", "mine")
+
+
 def _until(holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 20
     while not holds():

@@ -17,7 +17,7 @@ from banger.errors import DeadlineExceeded
 from banger.host import files
 from banger.model.image import ImageSpec
 from banger.model.lifecycle import ExitReason
-from banger.model.network import CLOSED, Lease, Reach
+from banger.model.network import CLOSED, Forward, Lease, Reach
 from banger.model.operation import Presence
 from banger.model.storage import DiskUsage, Drive
 from banger.model.vm import Machine
@@ -111,6 +111,10 @@ class FakeVMM:
     async def pause(self, monitor_socket: Path) -> None: ...
 
     async def resume(self, monitor_socket: Path) -> None: ...
+
+    async def forward(
+        self, monitor_socket: Path, before: Sequence[Forward], after: Sequence[Forward]
+    ) -> None: ...
 
 
 class FakeStore:

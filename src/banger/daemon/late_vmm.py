@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from banger.drivers.vmm.base import VMM, BootSpec, Capabilities, RunState, VMMExit
+from banger.model.network import Forward
 from banger.model.vm import Machine
 
 
@@ -64,3 +65,8 @@ class LateVMM:
 
     async def resume(self, monitor_socket: Path) -> None:
         await self._vmm.resume(monitor_socket)
+
+    async def forward(
+        self, monitor_socket: Path, before: Sequence[Forward], after: Sequence[Forward]
+    ) -> None:
+        await self._vmm.forward(monitor_socket, before, after)

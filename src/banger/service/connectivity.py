@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from banger.errors import AlreadyExists, Conflict, InvalidInput, NotFound, PermissionRefused
-from banger.model.lifecycle import Action, VMState
+from banger.model.lifecycle import Action
 from banger.model.network import FIRST_USER_PORT, PROTOCOLS, Forward, Reach
 from banger.model.operation import Operation
 from banger.model.vm import VM
@@ -14,8 +14,6 @@ from banger.service.operations import OperationService, Target
 from banger.service.reach import arguments_of, network_of
 from banger.service.vms import VMService
 from banger.store.resources import Taken
-
-_ALIVE = frozenset({VMState.RUNNING, VMState.PAUSED})
 
 
 class ConnectivityService:
@@ -61,7 +59,7 @@ class ConnectivityService:
                     resolution=f"banger vm forward {vm.name} --remove {other}",
                 )
         forwards = tuple(sorted({*reach.forwards, forward}))
-        return self._change(vm, dataclasses.replace(reach, forwards=forwards))
+        return self._admit("vm.forward", vm, dataclasses.replace(reach, forwards=forwards))
 
     async def withdraw(self, reference: str, forward: Forward) -> Operation:
         """Admit ``vm.forward`` that takes a port back. Raises ``NotFound``."""
@@ -74,16 +72,7 @@ class ConnectivityService:
                 resolution=f"banger vm forward {vm.name}",
             )
         forwards = tuple(other for other in reach.forwards if other != forward)
-        return self._change(vm, dataclasses.replace(reach, forwards=forwards))
-
-    def _change(self, vm: VM, reach: Reach) -> Operation:
-        if not network_of(self._context, vm).live and vm.state in _ALIVE:
-            raise Conflict(
-                f"the ports of {vm.name} cannot be changed while it runs",
-                cause=f"the VMM opens those of the network {vm.lease.kind!r} when it starts",
-                resolution=f"banger stop {vm.name}",
-            )
-        return self._admit("vm.forward", vm, reach)
+        return self._admit("vm.forward", vm, dataclasses.replace(reach, forwards=forwards))
 
     def _admit(self, kind: str, vm: VM, reach: Reach) -> Operation:
         if self._operations.busy_with(vm.id) is None:

@@ -14,6 +14,7 @@ from banger.errors import BangerError
 from banger.model.network import Reach
 from banger.model.operation import Operation, Presence
 from banger.model.vm import VM
+from banger.service.boot import mark_of, vmm_of
 from banger.service.context import Context
 from banger.service.create import VMStep
 from banger.service.steps import Direction, Report, Step
@@ -46,7 +47,7 @@ class ChangeRules(VMStep):
         return network_of(self.context, vm).probe(vm.lease, vm.id)
 
     async def apply(self, report: Report) -> dict[str, object]:
-        return {"live": await self._admit(_reach(self.plan.operation, "after"))}
+        return {"live": await self._admit("before", "after")}
 
     def commit(self, observed: dict[str, object]) -> None:
         vm = self.plan.vm
@@ -54,15 +55,22 @@ class ChangeRules(VMStep):
         self.plan.save(spec=dataclasses.replace(vm.spec, reach=reach))
 
     async def undo(self) -> None:
-        await self._admit(_reach(self.plan.operation, "before"))
+        await self._admit("after", "before")
 
-    async def _admit(self, reach: Reach) -> bool:
-        vm = self.plan.vm
-        network = network_of(self.context, vm)
+    async def _admit(self, given_up: str, wanted: str) -> bool:
+        vm, operation = self.plan.vm, self.plan.operation
+        network, reach = network_of(self.context, vm), _reach(operation, wanted)
         # A VM that does not run gets its rules when it starts.
-        if not network.live or self.probe() is not Presence.OURS:
+        if self.probe() is not Presence.OURS:
             return False
-        await network.admit(vm.lease, vm.id, reach)
+        if network.live:
+            await network.admit(vm.lease, vm.id, reach)
+        elif vm.machine is not None and vmm_of(self).is_alive(vm.machine, mark_of(self)):
+            await vmm_of(self).forward(
+                self.context.paths.monitor_socket(vm.id),
+                _reach(operation, given_up).forwards,
+                reach.forwards,
+            )
         return True
 
 

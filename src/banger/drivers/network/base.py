@@ -15,7 +15,7 @@ class Network(Protocol):
     name: str
     #: Whether guests are kept from the internet until ``Reach.internet`` lets them.
     closed: bool
-    #: Whether ``admit`` works; where not, what a VM may reach changes at its next start.
+    #: Whether ``admit`` is what publishes ports; where not, the VMM does it itself.
     live: bool
 
     def check(self) -> None:

@@ -66,7 +66,7 @@ class User:
             )
 
     async def admit(self, lease: Lease, vm_id: str, reach: Reach) -> None:  # noqa: ARG002 - the protocol's
-        return  # the VMM does it, when it starts
+        return  # the VMM does it
 
     async def detach(self, lease: Lease, vm_id: str) -> None:  # noqa: ARG002 - the protocol's
         return  # the port is free as soon as the VMM is gone

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -163,4 +164,14 @@ class VMM(Protocol):
 
     async def resume(self, monitor_socket: Path) -> None:
         """Let the vCPUs run. Raises ``VMMFailed``."""
+        ...
+
+    async def forward(
+        self, monitor_socket: Path, before: Sequence[Forward], after: Sequence[Forward]
+    ) -> None:
+        """Let the VMM's own network publish the ports ``after`` in place of ``before``.
+
+        Raises ``Conflict`` for a port that is taken, ``VMMFailed`` where there is no such
+        network.
+        """
         ...

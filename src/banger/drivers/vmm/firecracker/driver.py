@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 from banger.drivers.vmm import child, console_log
@@ -25,6 +26,7 @@ from banger.errors import BangerError, DeadlineExceeded, InvalidInput, VMMFailed
 from banger.host import process
 from banger.host.files import explained
 from banger.host.spawn import spawn_detached
+from banger.model.network import Forward
 from banger.model.vm import Machine
 
 #: How long Firecracker may take from its start to a running guest, in seconds: about 0.02 on
@@ -34,8 +36,9 @@ LAUNCH_TIMEOUT = 10.0
 _CALL_TIMEOUT = 5.0
 #: Launches under way at once: more would only wait for one another.
 _LAUNCHES = 16
-#: The pauses between two looks whether the API answers, in seconds: it takes about 2 ms.
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05
+#: The pauses between two looks whether the API answers, in seconds, and by what they grow: it
+#: takes about 2 ms.
+_FIRST_PAUSE, _LONGEST_PAUSE, _GROWTH = 0.001, 0.05, 1.2
 _TAIL, _HEAD = 64 * 1024, 4096
 #: Firecracker runs in it, with nothing of ours.
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/"}
@@ -183,6 +186,18 @@ class FirecrackerVMM:
     async def resume(self, monitor_socket: Path) -> None:
         await client.call(monitor_socket, bodies.RESUME, timeout=_CALL_TIMEOUT)
 
+    async def forward(
+        self,
+        monitor_socket: Path,  # noqa: ARG002 - the protocol's
+        before: Sequence[Forward],  # noqa: ARG002 - the protocol's
+        after: Sequence[Forward],  # noqa: ARG002 - the protocol's
+    ) -> None:
+        raise VMMFailed(
+            "Firecracker publishes no ports",
+            cause="it has no network of its own",
+            resolution="banger create --network tap",
+        )
+
     def _check_kernel(self, kernel: Path) -> None:
         with explained(f"read the kernel {kernel}"), kernel.open("rb") as file:
             head = file.read(KERNEL_HEAD)
@@ -245,7 +260,7 @@ async def _until_answering(spec: BootSpec, machine: Machine) -> None:
         else:
             return
         await asyncio.sleep(pause)
-        pause = min(2 * pause, _LONGEST_PAUSE)
+        pause = min(_GROWTH * pause, _LONGEST_PAUSE)
 
 
 def _text(path: Path, start: int = 0) -> str:
