@@ -144,6 +144,38 @@ def test_many_by_four_clients(banger: Home) -> None:
     assert len({vm["pid"] for vm in vms}) == len({vm["address"] for vm in vms}) == 12
 
 
+def descriptors_of(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("clean")
+def test_four_clients_start_and_delete_for_a_minute(banger: Home) -> None:
+    daemon = banger.json("daemon", "status")["pid"]
+    create(banger, "--name", "first")
+    banger.ok("rm", "first")
+    before = descriptors_of(daemon)
+    end = time.monotonic() + 60
+    done: list[str] = []
+
+    def work(worker: int) -> None:
+        while time.monotonic() < end:
+            name = f"vm{worker}-{len(done)}"
+            create(banger, "--name", name)
+            banger.ok("start", name, "--no-wait")
+            banger.ok("rm", "--force", name)
+            done.append(name)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    print(f"{len(done)} VMs made, started and deleted in a minute by 4 clients")
+    assert len(done) >= 8
+    assert banger.json("ls") == []
+    assert not list((banger.paths.runtime / "vms").iterdir())
+    # Connections of the clients that have just left may still be open.
+    until(lambda: descriptors_of(daemon) <= before + 4)
+
+
 @pytest.mark.usefixtures("clean")
 def test_what_goes_wrong_is_said_and_mended(banger: Home) -> None:
     create(banger, "--name", "web")

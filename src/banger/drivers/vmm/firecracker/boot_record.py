@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from banger.drivers.vmm.firecracker import workspace
-from banger.host import files
+from banger.host.files import explained
 
 _LIMIT = 64 * 1024
 
@@ -29,7 +29,12 @@ class BootRecord:
 
 def write(monitor_socket: Path, record: BootRecord) -> None:
     """Keep the record in the folder of the socket, which only our user may write."""
-    files.write_atomic(_path(monitor_socket.parent), json.dumps(dataclasses.asdict(record)))
+    path = _path(monitor_socket.parent)
+    with explained(f"write {path}"):
+        # Whole or not at all, but not synced: a reboot ends the process that it tells of.
+        new = path.with_suffix(".new")
+        new.write_text(json.dumps(dataclasses.asdict(record)))
+        new.replace(path)
 
 
 def remove(monitor_socket: Path) -> None:
