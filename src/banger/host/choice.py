@@ -90,5 +90,5 @@ def choose_raw_storage(facts: HostFacts) -> Chosen:
 
 def choose_network(facts: HostFacts) -> Chosen:
     if not facts.tap:
-        return Chosen("tap", "banger runs as root and can make TAP interfaces")
+        return Chosen("tap", "TAP interfaces can be made here")
     return Chosen("user", facts.tap)
