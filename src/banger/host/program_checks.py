@@ -38,7 +38,12 @@ PROGRAMS = (
     Program("zstd", "zstd", "unpacks kernels and modules", IMAGE_BUILD),
     Program("lz4", "lz4", "unpacks kernels", IMAGE_BUILD),
     Program("ip", "iproute2", "sets up network interfaces", "--network tap"),
-    Program("nft", "nftables", "decides what passes between VMs, host and internet", "banger nat, VMs that reach each other"),
+    Program(
+        "nft",
+        "nftables",
+        "decides what passes between VMs, host and internet",
+        "banger nat, VMs that reach each other",
+    ),
     Program("dmsetup", "dmsetup", "makes snapshot devices", f"device-mapper storage{_LATER}"),
     Program("losetup", "mount", "makes block devices of files", f"device-mapper storage{_LATER}"),
 )
