@@ -10,7 +10,7 @@ else
     folder=$HOME/.local/bin
 fi
 
-for name in banger bangerd; do
+for name in banger bangerd mapdns; do
     link=$folder/$name
     program=$PWD/.venv/bin/$name
     present=$(readlink "$link" 2>/dev/null || true)

@@ -6,6 +6,7 @@ lists what must be there: a missing one, or one that no test used, fails the run
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import os
 import shutil
@@ -26,6 +27,7 @@ PROGRAMS = {
     "ssh": ("ssh", "openssh-client"),
     "ip": ("ip", "iproute2"),
     "nft": ("nft", "nftables"),
+    "sudo": ("sudo", "sudo"),
     "make": ("make", "make"),
     "bash": ("bash", "bash"),
     "zsh": ("zsh", "zsh"),
@@ -33,6 +35,8 @@ PROGRAMS = {
     "tmux": ("tmux", "tmux"),
     "shellcheck": ("shellcheck", "shellcheck"),
 }
+#: linux/kvm.h: _IO(0xAE, 1).
+KVM_CREATE_VM = 0xAE01
 SEARCH_PATH = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
 
 needs: Callable[..., pytest.MarkDecorator] = pytest.mark.needs
@@ -79,6 +83,28 @@ def _kvm() -> str:
     return "the CPU shows neither vmx nor svm, so KVM cannot run an ordinary kernel"
 
 
+def _bare_kvm() -> str:
+    """KVM makes VMs, if only ones for bare guests (software PVM)."""
+    try:
+        kvm = os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        return f"/dev/kvm: {error.strerror}"
+    try:
+        os.close(fcntl.ioctl(kvm, KVM_CREATE_VM, 0))
+    except OSError as error:
+        return f"KVM makes no VM: {error.strerror}"
+    finally:
+        os.close(kvm)
+    return ""
+
+
+def _firecracker() -> str:
+    """The real program; a fetched one is kept between runs."""
+    from tests.firecracker_program import why_not  # it needs the plugins, which need this module
+
+    return why_not()
+
+
 def _net() -> str:
     """The package archive of this machine answers."""
     listing = subprocess.run(
@@ -120,6 +146,8 @@ PROBES: dict[str, Callable[[], str]] = {
     "userns": _userns,
     "tap": _tap,
     "kvm": _kvm,
+    "bare-kvm": _bare_kvm,
+    "firecracker": _firecracker,
     "net": _net,
     "image": _image,
     "reflink": _reflink,

@@ -129,6 +129,17 @@ class Paths:
     def known_hosts(self) -> Path:
         return self.state / "ssh" / "known_hosts"
 
+    # data folder: the name tool has one of its own beside ours
+    @property
+    def dns_records(self) -> Path:
+        return self.data.parent / "mapdns" / "records.json"
+
+    # data folder
+    @property
+    def firecracker(self) -> Path:
+        """The Firecracker that ``setup`` took, with its jailer and their digests."""
+        return self.data / "firecracker"
+
     # cache and configuration folders
     @property
     def debs(self) -> Path:

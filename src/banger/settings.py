@@ -28,6 +28,7 @@ class Settings(NamedTuple):
     vmm: str = "auto"
     storage: str = "auto"
     network: str = "auto"
+    names: str = "auto"
     image: str = "debian"
     suite: str = "bookworm"
     network_pool: str = "10.208.0.0/12"
@@ -107,6 +108,7 @@ FIELDS: dict[str, _Field] = {
     "vmm": _Field(_choice("auto", "qemu", "firecracker"), "what runs the VMs"),
     "storage": _Field(_choice("auto", "qcow2", "reflink", "copy"), "how root disks are made"),
     "network": _Field(_choice("auto", "tap", "user"), "how VMs are connected"),
+    "names": _Field(_choice("auto", "hosts", "resolved", "off"), "how NAME.vm gets to the host"),
     "image": _Field(_matching(r"[a-z0-9][a-z0-9-]{0,63}", "an image name"), "the default image"),
     "suite": _Field(_matching(r"[a-z][a-z0-9.-]{0,31}", "a Debian suite"), "suite of new images"),
     "network_pool": _Field(_pool, "where VM addresses are taken from"),

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from banger.drivers.vmm import child
 from banger.drivers.vmm.base import VMM, BootSpec, NetworkDevice, RunState
+from banger.drivers.vmm.firecracker.driver import FirecrackerVMM
+from banger.drivers.vmm.firecracker.exit_reason import POWER_OFF_MARK
 from banger.drivers.vmm.qemu.driver import QemuVMM
 from banger.errors import BangerError, Conflict, InvalidInput, VMMFailed
 from banger.host.tiny_guest import Then, tiny_guest
@@ -22,6 +23,7 @@ from banger.model.storage import Drive
 from banger.model.vm import Machine
 from banger.naming import new_id, process_name
 from tests.fakes.vmm import FakeVMM
+from tests.firecracker_vmm import real_firecracker, user_of
 from tests.requirements import needs
 
 #: Seconds that a tiny guest may take for anything, on a busy machine.
@@ -30,9 +32,29 @@ PATIENCE = 20.0
 Boot = Callable[..., BootSpec]
 
 
-@pytest.fixture(params=["fake", pytest.param("qemu", marks=needs("qemu"))])
+@pytest.fixture(
+    params=[
+        "fake",
+        pytest.param("qemu", marks=needs("qemu")),
+        pytest.param("firecracker", marks=needs("firecracker", "bare-kvm")),
+    ]
+)
 async def vmm(request: pytest.FixtureRequest) -> VMM:
-    return FakeVMM() if request.param == "fake" else await QemuVMM.on_this_host("tcg")
+    match request.param:
+        case "qemu":
+            return await QemuVMM.on_this_host("tcg")
+        case "firecracker":
+            return real_firecracker()
+    return FakeVMM()
+
+
+def kernel_for(vmm: VMM, message: bytes, then: Then) -> bytes:
+    """A tiny guest that ends in the way this VMM has for it."""
+    if isinstance(vmm, FirecrackerVMM) and then in ("poweroff", "reboot"):
+        # A machine without a switch: the guest says what it means and resets.
+        mark = POWER_OFF_MARK.encode() + b"\n" if then == "poweroff" else b""
+        return tiny_guest(message + mark, "reset")
+    return tiny_guest(message, then)
 
 
 @pytest.fixture
@@ -48,7 +70,7 @@ async def boot(vmm: VMM, tmp_path: Path) -> AsyncIterator[Boot]:
         folder = tmp_path / vm_id
         folder.mkdir(mode=0o700)
         file = folder / "kernel"
-        file.write_bytes(tiny_guest(message, then) if kernel is None else kernel)
+        file.write_bytes(kernel_for(vmm, message, then) if kernel is None else kernel)
         file.chmod(0o600)
         specs.append(
             BootSpec(
@@ -67,7 +89,7 @@ async def boot(vmm: VMM, tmp_path: Path) -> AsyncIterator[Boot]:
                 agent_socket=folder / "agent.sock",
                 events=folder / "events.jsonl",
                 log=folder / "vmm.log",
-                run_as=child.unprivileged_user(),
+                run_as=user_of(vmm),
             )
         )
         return specs[-1]
@@ -119,6 +141,13 @@ async def test_pause_and_resume_are_repeatable(vmm: VMM, boot: Boot) -> None:
     for _ in range(2):
         await vmm.resume(spec.monitor_socket)
         assert await vmm.run_state(spec.monitor_socket) is RunState.RUNNING
+
+
+async def test_the_power_key_of_a_guest_that_ignores_it(vmm: VMM, boot: Boot) -> None:
+    spec = boot()
+    machine = await vmm.launch(spec)
+    assert await vmm.press_power(spec.monitor_socket) is isinstance(vmm, FirecrackerVMM)
+    assert vmm.is_alive(machine, spec.process_name)
 
 
 async def test_kill_returns_when_the_process_is_gone(vmm: VMM, boot: Boot) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import shutil
@@ -14,6 +15,9 @@ from pathlib import Path
 import pytest
 
 import banger
+from banger.host.root_side import TUN, Place
+from banger.privileged import sudoers
+from tests.fakes.internet import WORLD, WORLD_HOST, ask, internet, server
 from tests.plugins.built_image import BuiltImage
 from tests.plugins.home import Home
 from tests.requirements import needs
@@ -83,3 +87,51 @@ def test_a_vm_without_root(as_user: Run) -> None:
     assert "--network user" in refused.stderr
     assert as_user("rm", "--force", "mine").returncode == 0
     assert as_user("ls", "--json").stdout.strip() == "[]"
+
+
+@pytest.fixture
+def root_side(home: Home) -> Iterator[None]:
+    """What ``sudo banger setup`` gives the user, and what ``--remove`` takes back."""
+    place, uid = Place(), pwd.getpwnam(USER).pw_uid
+    if place.prefix.exists() or place.sudoers_file(uid).exists():
+        pytest.skip("this machine has the root side installed")
+    mode = TUN.stat().st_mode & 0o777
+    try:
+        shown = home.ok("setup", "--user", USER, "--dry-run")
+        assert sudoers.render(uid).splitlines()[1] in shown
+        assert not place.prefix.exists()
+        home.ok("setup", "--user", USER)
+        assert home("setup", "--user", USER).stdout == ""
+        yield
+    finally:
+        home.ok("setup", "--user", USER, "--remove")
+        TUN.chmod(mode)
+        assert not place.prefix.exists()
+        assert not place.sudoers_file(uid).exists()
+
+
+@needs("sudo", "tap", "nft")
+def test_a_vm_with_a_tap_and_nat(as_user: Run, root_side: None) -> None:
+    found = json.loads(as_user("doctor", "--json").stdout)
+    (check,) = (check for check in found["checks"] if check["name"] == "root")
+    assert check["status"] == "ok", check
+    assert found["drivers"]["network"]["name"] == "tap"
+    with internet() as world, server(world, 80):
+        made = as_user("run", "--name", "mine", "--nat")
+        assert made.returncode == 0, made.stderr
+        vm = json.loads(as_user("show", "mine", "--json").stdout)
+        assert (vm["network"], vm["nat"]) == ("tap", True)
+        owner = Path(f"/sys/class/net/bgr{vm['id']}/owner").read_text().strip()
+        assert int(owner) == pwd.getpwnam(USER).pw_uid
+        script = f"import socket;print(socket.create_connection(('{WORLD}',80),5).recv(99))"
+        reply = as_user("exec", "mine", "--", "python3", "-c", script)
+        assert WORLD_HOST in reply.stdout, reply.stderr
+        assert as_user("vm", "forward", "mine", "8093:22").returncode == 0
+        assert ask("", "127.0.0.1", 8093).startswith("SSH-2.0")
+        refused = as_user("vm", "forward", "mine", "80:80")
+        assert refused.returncode != 0
+        assert "belong to root" in refused.stderr
+    assert as_user("rm", "-f", "mine").returncode == 0
+    assert not Path(f"/sys/class/net/bgr{vm['id']}").exists()
+    tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True)
+    assert f"banger_{pwd.getpwnam(USER).pw_uid}" not in tables.stdout

@@ -94,6 +94,10 @@ class FakeDaemon:
             "directory": f"/state/vms/{self._counter:04x}abcdef12",
             "generation": 1,
             "warnings": [],
+            "nat": False,
+            "isolated": False,
+            "host_access": False,
+            "forwards": [],
         }
         vm.update(changes)
         if vm["state"] == "running":
@@ -123,6 +127,12 @@ class FakeDaemon:
         image.update(changes)
         self.images[image["id"]] = image
         return image
+
+    def forward(self, vm: JSON, body: JSON) -> None:
+        """Publish a port or take it back."""
+        port = {key: body[key] for key in ("protocol", "host_port", "guest_port")}
+        kept = [other for other in vm["forwards"] if other != port]
+        vm["forwards"] = kept if body.get("remove") else [*kept, port]
 
     def find(self, table: dict[str, JSON], ref: str, kind: str) -> JSON:
         for item in table.values():

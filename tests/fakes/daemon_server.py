@@ -232,6 +232,10 @@ class Handler(BaseHTTPRequestHandler):
                         steps,
                     )
                 )
+            case ("POST", "nat"):
+                self._accepted(fake.operate("vm.nat", vm, lambda: vm.update(nat=body["up"])))
+            case ("POST", "forward"):
+                self._accepted(fake.operate("vm.forward", vm, lambda: fake.forward(vm, body)))
             case ("GET", "access"):
                 if vm["state"] != "running":
                     raise wrong_state(vm, "only a running VM can be reached", "start")

@@ -8,6 +8,7 @@ from banger.host import files
 from banger.paths import Paths
 from banger.service import recovery
 from banger.service.access import AccessService
+from banger.service.connectivity import ConnectivityService
 from banger.service.context import Choice, Context, Drivers
 from banger.service.events import EventBus
 from banger.service.failpoints import Failpoints
@@ -25,6 +26,7 @@ from tests.fakes.world import (
     BOOT_ID,
     FakeBuilder,
     FakeGuest,
+    FakeNames,
     FakeNetwork,
     FakeStore,
     FakeVMM,
@@ -62,6 +64,7 @@ class House:
             work_disk=FakeWorkDisk(),
             builder=FakeBuilder(),
             guest=FakeGuest(self.world),
+            names=FakeNames(self.world),
             choose=choose,
         )
         self.context = Context(
@@ -82,6 +85,7 @@ class House:
         self.images = ImageService(self.context, self.operations)
         self.vms = VMService(self.context, self.operations, self.images)
         self.power = PowerService(self.vms, self.operations)
+        self.connectivity = ConnectivityService(self.context, self.vms, self.operations)
         self.access = AccessService(self.context, self.vms)
 
     async def start(self) -> House:

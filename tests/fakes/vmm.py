@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -17,6 +18,7 @@ from banger.drivers.vmm.base import (
 from banger.errors import Conflict, InvalidInput, VMMFailed
 from banger.host.tiny_guest import Then, tiny_guest
 from banger.model.lifecycle import ExitReason
+from banger.model.network import Forward
 from banger.model.vm import Machine
 
 #: How the tiny guests that do not run for ever end.
@@ -118,6 +120,10 @@ class FakeVMM:
         self._end(process, ExitReason.STOPPED)
         return True
 
+    async def press_power(self, monitor_socket: Path) -> bool:
+        self._behind(monitor_socket)
+        return False
+
     async def run_state(self, monitor_socket: Path) -> RunState:
         return self._behind(monitor_socket).state
 
@@ -126,6 +132,11 @@ class FakeVMM:
 
     async def resume(self, monitor_socket: Path) -> None:
         self._behind(monitor_socket).state = RunState.RUNNING
+
+    async def forward(
+        self, monitor_socket: Path, before: Sequence[Forward], after: Sequence[Forward]
+    ) -> None:
+        self._behind(monitor_socket)
 
     def end(self, process_name: str, reason: ExitReason | None) -> None:
         """Let a VMM end by itself; ``None``: as if killed from outside, without a word."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from banger.drivers.dns.base import NameStatus, Publication
 from banger.drivers.guest.base import Chunk, GuestCommand, Identity
 from banger.drivers.image.base import BuildFolders, BuiltImage, ProgressCallback
 from banger.drivers.storage.base import RootfsSpec
@@ -16,7 +17,7 @@ from banger.errors import DeadlineExceeded
 from banger.host import files
 from banger.model.image import ImageSpec
 from banger.model.lifecycle import ExitReason
-from banger.model.network import Lease
+from banger.model.network import CLOSED, Forward, Lease, Reach
 from banger.model.operation import Presence
 from banger.model.storage import DiskUsage, Drive
 from banger.model.vm import Machine
@@ -30,7 +31,7 @@ class World:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        for name in ("processes", "taps", "active"):
+        for name in ("processes", "taps", "rules", "active", "names"):
             (root / name).mkdir(parents=True, exist_ok=True)
 
     def inventory(self) -> set[str]:
@@ -39,15 +40,20 @@ class World:
 
 
 class FakeVMM:
-    """A VMM whose processes are files named after their mark."""
+    """A VMM whose processes are files named after their mark.
+
+    ``abilities`` is what it can do. One without an agent has a power key, which ends its guest.
+    """
 
     name = "fake"
 
     def __init__(self, world: World) -> None:
         self._folder = world.root / "processes"
+        self.abilities = Capabilities(True, True, True, True, "fake", "1")
+        self.pressed: list[Path] = []
 
     def capabilities(self) -> Capabilities:
-        return Capabilities(True, True, True, True, "fake", "1")
+        return self.abilities
 
     async def launch(self, spec: BootSpec) -> Machine:
         assert spec.initrd is None or spec.initrd.is_file()
@@ -91,12 +97,24 @@ class FakeVMM:
 
     def bound_logs(self, *logs: Path) -> None: ...
 
+    async def press_power(self, monitor_socket: Path) -> bool:
+        self.pressed.append(monitor_socket)
+        vm_id = monitor_socket.parent.name
+        for path in self._folder.iterdir():
+            if path.name.endswith(vm_id):
+                path.unlink()
+        return not self.abilities.agent
+
     async def run_state(self, monitor_socket: Path) -> RunState:
         return RunState.RUNNING
 
     async def pause(self, monitor_socket: Path) -> None: ...
 
     async def resume(self, monitor_socket: Path) -> None: ...
+
+    async def forward(
+        self, monitor_socket: Path, before: Sequence[Forward], after: Sequence[Forward]
+    ) -> None: ...
 
 
 class FakeStore:
@@ -152,9 +170,12 @@ class FakeNetwork:
     """TAPs that are files, 64 addresses in all."""
 
     name = "tap"
+    closed = True
+    live = True
 
     def __init__(self, world: World) -> None:
         self._folder = world.root / "taps"
+        self._rules = world.root / "rules"
 
     def check(self) -> None: ...
 
@@ -177,12 +198,53 @@ class FakeNetwork:
             return Presence.ABSENT
         return Presence.OURS if path.read_text() == vm_id else Presence.FOREIGN
 
-    async def attach(self, lease: Lease, vm_id: str) -> None:
+    async def attach(self, lease: Lease, vm_id: str, reach: Reach = CLOSED) -> None:
         (self._folder / lease.tap).write_text(vm_id)
+        await self.admit(lease, vm_id, reach)
+
+    async def admit(self, lease: Lease, vm_id: str, reach: Reach) -> None:
+        assert (self._folder / lease.tap).read_text() == vm_id
+        (self._rules / lease.tap).write_text(json.dumps(asdict(reach)))
 
     async def detach(self, lease: Lease, vm_id: str) -> None:
         if self.probe(lease, vm_id) is Presence.OURS:
+            (self._rules / lease.tap).unlink(missing_ok=True)
             (self._folder / lease.tap).unlink()
+
+
+class FakeNames:
+    """Published names that are files, which hold the name."""
+
+    def __init__(self, world: World) -> None:
+        self._folder = world.root / "names"
+
+    async def publish(self, publication: Publication) -> None:
+        (self._folder / publication.vm_id).write_text(f"{publication.name}.vm")
+
+    async def withdraw(self, vm_id: str) -> None:
+        (self._folder / vm_id).unlink(missing_ok=True)
+
+    async def settle(self, publications: Sequence[Publication], busy: Collection[str]) -> None:
+        for publication in publications:
+            await self.publish(publication)
+
+    def nameservers(self, lease: Lease) -> tuple[str, ...]:
+        return lease.nameservers
+
+    def dns_name(self, vm_id: str) -> str:
+        path = self._folder / vm_id
+        return path.read_text() if path.exists() else ""
+
+    def obstacle(self, vm_id: str) -> str:
+        return ""
+
+    def list(self) -> dict[str, str]:
+        return {path.read_text(): "" for path in self._folder.iterdir()}
+
+    def status(self) -> NameStatus:
+        return NameStatus("", "", "")
+
+    async def close(self) -> None: ...
 
 
 class FakeAgent:

@@ -98,7 +98,9 @@ def _environment(root: Path) -> dict[str, str]:
         for name, value in GIVEN_ENVIRONMENT.items()
         if not name.startswith(("BANGER_", "XDG_", "PYTEST_", "COLUMNS", "NO_COLOR"))
     }
-    return kept | {"TERM": "dumb", "LC_ALL": "C.UTF-8"} | _coverage() | home_environment(root)
+    # The machine's own hosts file is nobody's to play with; tests/e2e/test_names.py has another.
+    own = {"TERM": "dumb", "LC_ALL": "C.UTF-8", "BANGER_NAMES": "off"}
+    return kept | own | _coverage() | home_environment(root)
 
 
 def _coverage() -> dict[str, str]:

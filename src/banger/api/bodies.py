@@ -26,8 +26,20 @@ class Fault(Struct, frozen=True):
     details: str = ""
 
 
+class Forward(Struct, frozen=True):
+    """A port of the host that leads to one of a guest."""
+
+    protocol: Literal["tcp", "udp"]
+    host_port: int
+    guest_port: int
+
+
 class VM(Struct, frozen=True):
-    """A VM. Sizes are bytes unless the name says MiB; ``address`` is the guest's own."""
+    """A VM. Sizes are bytes unless the name says MiB; ``address`` is the guest's own.
+
+    ``nat``: it reaches the internet while it runs. ``isolated``: it reaches no other VM.
+    ``host_access``: it reaches the host's services, and not only ping and DNS.
+    """
 
     id: str
     name: str
@@ -58,6 +70,10 @@ class VM(Struct, frozen=True):
     directory: str
     generation: int
     warnings: list[str]
+    nat: bool
+    isolated: bool
+    host_access: bool
+    forwards: list[Forward]
 
 
 class VMs(Struct, frozen=True):

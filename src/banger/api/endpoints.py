@@ -162,6 +162,24 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     _act("pause", "Halt the virtual CPUs", routes.VM_PAUSE, requests.Nothing),
     _act("resume", "Let the virtual CPUs go on", routes.VM_RESUME, requests.Nothing),
     Endpoint(
+        "POST",
+        routes.VM_NAT,
+        "natVM",
+        "Let a VM reach the internet, or keep it from it",
+        202,
+        bodies.Operation,
+        body=requests.SetNat,
+    ),
+    Endpoint(
+        "POST",
+        routes.VM_FORWARD,
+        "forwardVM",
+        "Publish a port of a VM on the host, or take it back",
+        202,
+        bodies.Operation,
+        body=requests.PublishPort,
+    ),
+    Endpoint(
         "GET", routes.VM_ACCESS, "accessVM", "How to reach it", 200, bodies.Access, errors=(409,)
     ),
     Endpoint(

@@ -64,12 +64,33 @@ class CreateVM(Struct, forbid_unknown_fields=True, kw_only=True):
     storage: Literal["auto", "qcow2", "reflink", "copy"] = "auto"
     network: Literal["auto", "tap", "user"] = "auto"
     profile: Literal["auto", "standard", "fast"] = "auto"
+    nat: bool = False
+    isolated: bool = False
+    host_access: bool = False
 
 
 class RenameVM(Struct, forbid_unknown_fields=True, kw_only=True):
     """The new name of a VM."""
 
     name: Name
+
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+
+
+class SetNat(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Whether a VM reaches the internet."""
+
+    up: bool
+
+
+class PublishPort(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A port of the host that leads to one of the guest; ``remove`` takes it back."""
+
+    host_port: Port
+    guest_port: Port
+    protocol: Literal["tcp", "udp"] = "tcp"
+    remove: bool = False
 
 
 class StartVM(Struct, forbid_unknown_fields=True, kw_only=True):

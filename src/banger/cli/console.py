@@ -32,7 +32,12 @@ def console(*, name: str) -> int:
     note(f"attached to the console of {access['name']}; press Enter for a prompt, Ctrl-] to leave")
     # However it ends, the terminal must be put back.
     with termination_interrupts():
-        left = attach_console(access["console_socket"], sys.stdin.fileno(), sys.stdout.fileno())
+        left = attach_console(
+            access["console_socket"],
+            sys.stdin.fileno(),
+            sys.stdout.fileno(),
+            log=access["console_log"],
+        )
     note("" if sys.stdout.isatty() else "detached")
     if not left:
         note(f"the console of {access['name']} ended")

@@ -19,6 +19,7 @@ VM = [
     Entry("pause", "banger.cli.vm_power:pause", "Halt the virtual CPUs of VMs."),
     Entry("resume", "banger.cli.vm_power:resume", "Let paused VMs go on."),
     Entry("rename", "banger.cli.vm_change:rename", "Give a stopped VM another name."),
+    Entry("forward", "banger.cli.forward:forward", "Publish ports of a VM on the host."),
     Entry("delete", "banger.cli.vm_change:delete", "Delete VMs and their disks.", aliases=("rm",)),
     Entry("ssh", "banger.cli.ssh:ssh", "Open a shell in a VM."),
     Entry("exec", "banger.cli.exec:exec_command", "Run a command in a VM."),
@@ -31,6 +32,11 @@ IMAGE = [
     Entry("list", "banger.cli.image:list_images", "List images.", aliases=("ls",)),
     Entry("show", "banger.cli.image:show", "Show an image.", aliases=("inspect",)),
     Entry("delete", "banger.cli.image:delete", "Delete images.", aliases=("rm",)),
+]
+NAT = [
+    Entry("up", "banger.cli.nat:up", "Let VMs reach the internet."),
+    Entry("down", "banger.cli.nat:down", "Keep VMs from the internet again."),
+    Entry("status", "banger.cli.nat:status", "Show which VMs reach it.", aliases=("ls",)),
 ]
 DAEMON = [
     Entry("status", "banger.cli.daemon:status", "Show whether bangerd runs, and its drivers."),
@@ -64,10 +70,12 @@ ROOT = [
     _everyday("rm"),
     Entry("vm", "banger.cli.root:vm", "VMs, with all their commands.", _NOUNS),
     Entry("image", "banger.cli.root:image", "Images that VMs are made from.", _NOUNS),
+    Entry("nat", "banger.cli.root:nat", "Internet for VMs, on request.", _NOUNS),
     Entry("operation", "banger.cli.root:operation", "Work that the daemon does.", _NOUNS, ("op",)),
     Entry("daemon", "banger.cli.root:daemon", "The background process.", _NOUNS),
     Entry("events", "banger.cli.events:events", "Follow what happens.", _NOUNS),
     Entry("doctor", "banger.cli.doctor:doctor", "Check this machine, with a cure each.", _HOST),
+    Entry("setup", "banger.cli.setup:setup", "Give a user the root side.", _HOST),
     Entry("version", "banger.cli.about:version", "Show the version.", _HOST),
     Entry("completion", "banger.cli.completion:completion", "Print shell completion.", _HOST),
     Entry("help", "banger.cli.about:help_command", "Help for commands and topics.", _HOST),
@@ -112,6 +120,12 @@ image = LazyGroup(
     entries=IMAGE,
     help="Images that VMs are made from.",
     examples=("banger image build", "banger image list"),
+)
+nat = LazyGroup(
+    "nat",
+    entries=NAT,
+    help="Internet for VMs: off until it is asked for, and kept across stop and start.",
+    examples=("banger nat up web", "banger nat status"),
 )
 daemon = LazyGroup(
     "daemon",

@@ -30,6 +30,9 @@ BODY = {
     "storage": "storage",
     "network": "network",
     "profile": "profile",
+    "nat": "nat",
+    "isolated": "isolated",
+    "host_access": "host_access",
 }
 
 
@@ -59,7 +62,9 @@ def vm_options(function: _F) -> _F:
             click.option("--rootfs", type=EXISTING_FILE, metavar="FILE", help="Own ext4 file."),
             click.option("--kernel", type=EXISTING_FILE, metavar="FILE", help="Own vmlinux."),
             click.option("--initrd", type=EXISTING_FILE, metavar="FILE", help="Own initrd."),
-            click.option("--vmm", type=click.Choice(["auto", "qemu"]), help="VMM (auto)."),
+            click.option(
+                "--vmm", type=click.Choice(["auto", "qemu", "firecracker"]), help="VMM (auto)."
+            ),
             click.option(
                 "--storage", type=click.Choice(["auto", "qcow2", "reflink", "copy"]),
                 help="How the overlay is kept (auto).",
@@ -71,6 +76,14 @@ def vm_options(function: _F) -> _F:
             click.option(
                 "--profile", type=click.Choice(["auto", "standard", "fast"]),
                 help="How the guest boots (auto).",
+            ),
+            click.option("--nat", is_flag=True, default=None, help="Let it reach the internet."),
+            click.option(
+                "--isolated", is_flag=True, default=None, help="Keep it and other VMs apart."
+            ),
+            click.option(
+                "--host-access", is_flag=True, default=None,
+                help="Let it use the host's services, not only ping and DNS.",
             ),
         ]
     ):  # fmt: skip

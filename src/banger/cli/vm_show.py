@@ -11,6 +11,7 @@ from banger.cli.lazy import Command
 from banger.cli.listing import print_json
 from banger.cli.moments import age
 from banger.cli.names import vm_names
+from banger.cli.ports import port_text
 from banger.cli.session import connect, say
 from banger.cli.sheet import print_sheet
 from banger.cli.targets import suggest
@@ -47,6 +48,10 @@ def describe(vm: VMView) -> list[tuple[str, str]]:
         ("mac", vm["mac"]),
         ("dns name", vm["dns_name"]),
         ("ssh", f"{vm['ssh_host']}:{vm['ssh_port']}" if vm["ssh_host"] else ""),
+        ("nat", "up" if vm.get("nat") else "down"),
+        ("isolated", "yes" if vm.get("isolated") else ""),
+        ("host access", "yes" if vm.get("host_access") else ""),
+        ("ports", ", ".join(map(port_text, vm.get("forwards") or ()))),
         ("pid", str(vm["pid"] or "")),
         ("created", f"{vm['created_at']} ({age(vm['created_at'])} ago)"),
         ("up", format_age(vm["uptime_seconds"]) if vm["uptime_seconds"] else ""),

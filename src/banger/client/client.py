@@ -154,6 +154,13 @@ class BangerClient:
         target = f"/v1/vms/{_part(ref, 'VM')}/{action}"
         return cast("OperationView", self.call("POST", target, body or {}))
 
+    def nat(self, ref: str, *, up: bool) -> OperationView:
+        return self.act(ref, "nat", {"up": up})
+
+    def forward(self, ref: str, port: JSONObject) -> OperationView:
+        """Publish a port or take it back; ``port`` has the fields of the request."""
+        return self.act(ref, "forward", port)
+
     def rename_vm(self, ref: str, name: str) -> OperationView:
         target = f"/v1/vms/{_part(ref, 'VM')}"
         return cast("OperationView", self.call("PATCH", target, {"name": name}))

@@ -11,13 +11,12 @@ import termios
 import tty
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from shutil import which
 from typing import NoReturn
 
+from banger.client.fifo_console import ESCAPE, attach_fifo
 from banger.errors import BangerError, HostNotReady
-
-#: Ctrl-], as telnet has it.
-ESCAPE = b"\x1d"
 
 
 def _program(name: str) -> str:
@@ -93,12 +92,16 @@ def raw_mode(descriptor: int) -> Iterator[None]:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
 
-def attach_console(path: str, stdin: int, stdout: int) -> bool:
+def attach_console(path: str, stdin: int, stdout: int, *, log: str) -> bool:
     """Connect the terminal to the console's socket until Ctrl-] or the console's end.
 
     True if the person left, False if the VM ended. A stdin that is not a terminal may end
-    without ending the session: the console is then only watched.
+    without ending the session: the console is then only watched. Where the VMM has no socket
+    for it, ``path`` is a FIFO for its input, and the output is read from ``log``.
     """
+    if Path(path).is_fifo():
+        with raw_mode(stdin):
+            return attach_fifo(path, log, stdin, stdout)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as console:
         try:
             console.connect(path)

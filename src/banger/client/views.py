@@ -26,6 +26,14 @@ class ExitView(TypedDict):
     detail: str
 
 
+class ForwardView(TypedDict):
+    """A port of the host that leads to one of a guest."""
+
+    protocol: str
+    host_port: int
+    guest_port: int
+
+
 class VMView(TypedDict):
     """A VM. Sizes are bytes unless the name says MiB; times RFC 3339 in UTC."""
 
@@ -58,6 +66,10 @@ class VMView(TypedDict):
     directory: str
     generation: int
     warnings: list[str]
+    nat: bool
+    isolated: bool
+    host_access: bool
+    forwards: list[ForwardView]
 
 
 class ImageView(TypedDict):

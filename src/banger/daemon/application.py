@@ -13,7 +13,16 @@ from starlette.types import Message, Receive, Scope, Send
 from banger.api import routes
 from banger.api.problems import Refusal
 from banger.daemon.endpoint import SERVICES, VM_LIST, problem_response
-from banger.daemon.handlers import access, events, images, operations, power, system, vms
+from banger.daemon.handlers import (
+    access,
+    connectivity,
+    events,
+    images,
+    operations,
+    power,
+    system,
+    vms,
+)
 from banger.daemon.handlers import exec as execution
 from banger.daemon.ports import Services
 from banger.daemon.vm_list import VMList
@@ -36,6 +45,8 @@ ROUTES = {
     routes.VM_RESTART: power.Restart,
     routes.VM_PAUSE: power.Pause,
     routes.VM_RESUME: power.Resume,
+    routes.VM_NAT: connectivity.Nat,
+    routes.VM_FORWARD: connectivity.Forwards,
     routes.VM_ACCESS: access.Access,
     routes.VM_LOGS: access.Logs,
     routes.VM_EXEC: execution.Exec,

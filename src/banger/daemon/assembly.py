@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
 from banger.daemon.ports import DaemonFacts, DriverFacts, Services
 from banger.service import recovery
 from banger.service.access import AccessService
+from banger.service.connectivity import ConnectivityService
 from banger.service.context import Context
 from banger.service.images import ImageService
 from banger.service.operations import OperationService
@@ -37,9 +37,11 @@ class Assembly:
         images = ImageService(context, self._operations)
         vms = VMService(context, self._operations, images)
         self._watching: asyncio.Task[None] | None = None
+        self._naming: asyncio.Task[None] | None = None
         self.services = Services(
             vms=vms,
             power=PowerService(vms, self._operations),
+            connectivity=ConnectivityService(context, vms, self._operations),
             images=images,
             operations=self._operations,
             events=context.events,
@@ -57,14 +59,16 @@ class Assembly:
         recovery.prepare_folders(self._context)
         recovery.recover(self._context, self._operations)
         self._watching = asyncio.create_task(self._watch())
+        self._naming = asyncio.create_task(recovery.settle_names(self._context, self._operations))
 
     async def end(self) -> None:
         """Drop everything as it is: the next start recovers it. No VM is touched."""
-        if self._watching is not None:
-            self._watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._watching
+        tasks = [task for task in (self._watching, self._naming) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._operations.abandon()
+        await self._context.drivers.names.close()
         for vm_id in list(self._context.agents):
             await self._context.drop_agent(vm_id)
         self._context.database.close()

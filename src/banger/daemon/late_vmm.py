@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from banger.drivers.vmm.base import VMM, BootSpec, Capabilities, RunState, VMMExit
+from banger.model.network import Forward
 from banger.model.vm import Machine
 
 
@@ -53,6 +54,9 @@ class LateVMM:
     async def quit(self, monitor_socket: Path, *, timeout: float) -> bool:
         return await self._vmm.quit(monitor_socket, timeout=timeout)
 
+    async def press_power(self, monitor_socket: Path) -> bool:
+        return await self._vmm.press_power(monitor_socket)
+
     async def run_state(self, monitor_socket: Path) -> RunState:
         return await self._vmm.run_state(monitor_socket)
 
@@ -61,3 +65,8 @@ class LateVMM:
 
     async def resume(self, monitor_socket: Path) -> None:
         await self._vmm.resume(monitor_socket)
+
+    async def forward(
+        self, monitor_socket: Path, before: Sequence[Forward], after: Sequence[Forward]
+    ) -> None:
+        await self._vmm.forward(monitor_socket, before, after)

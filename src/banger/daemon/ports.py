@@ -9,6 +9,7 @@ from typing import Protocol
 
 from banger.drivers.guest.base import GuestCommand, GuestProcess
 from banger.model.image import Image
+from banger.model.network import Forward
 from banger.model.operation import Operation, StepRecord
 from banger.model.vm import VM
 from banger.service.events import Published
@@ -26,6 +27,8 @@ class VMFacts(Protocol):
     def directory(self) -> str: ...
     @property
     def warnings(self) -> tuple[str, ...]: ...
+    @property
+    def dns_name(self) -> str: ...
 
 
 class VMs(Protocol):
@@ -48,6 +51,14 @@ class Power(Protocol):
     async def restart(self, reference: str, *, wait: bool, timeout: float) -> Operation: ...
     async def pause(self, reference: str) -> Operation: ...
     async def resume(self, reference: str) -> Operation: ...
+
+
+class Connectivity(Protocol):
+    """``service.connectivity``."""
+
+    async def nat(self, reference: str, *, up: bool) -> Operation: ...
+    async def publish(self, reference: str, forward: Forward) -> Operation: ...
+    async def withdraw(self, reference: str, forward: Forward) -> Operation: ...
 
 
 class ImageFacts(Protocol):
@@ -194,6 +205,7 @@ class Services:
 
     vms: VMs
     power: Power
+    connectivity: Connectivity
     images: Images
     operations: Operations
     events: Events

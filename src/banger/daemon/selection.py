@@ -34,7 +34,9 @@ class Selection:
         """The drivers of a new VM. They do not depend on KVM, which is probed meanwhile."""
         self._probe()
         chosen = await self._chosen(self._verdict or _UNPROBED)
-        return Choice(chosen.vmm.name, chosen.storage.name, chosen.network.name)
+        return Choice(
+            chosen.vmm.name, chosen.storage.name, chosen.network.name, chosen.raw_storage.name
+        )
 
     async def accelerator(self) -> str:
         """``kvm`` where it was seen to boot Linux, else ``tcg``; seconds at its first call.

@@ -38,8 +38,7 @@ def view_vm(facts: VMFacts, now: float) -> bodies.VM:
         mac=lease.mac,
         ssh_host=lease.ssh_host,
         ssh_port=lease.ssh_port,
-        # Filled once a name service publishes it; a name that leads nowhere helps nobody.
-        dns_name="",
+        dns_name=facts.dns_name,
         pid=machine.pid if machine else 0,
         created_at=moment(vm.created_at),
         started_at=moment(vm.started_at) if vm.started_at else None,
@@ -53,6 +52,17 @@ def view_vm(facts: VMFacts, now: float) -> bodies.VM:
         directory=facts.directory,
         generation=vm.generation,
         warnings=list(facts.warnings),
+        nat=spec.reach.internet,
+        isolated=spec.reach.isolated,
+        host_access=spec.reach.host,
+        forwards=[
+            bodies.Forward(
+                protocol="udp" if f.protocol == "udp" else "tcp",
+                host_port=f.host_port,
+                guest_port=f.guest_port,
+            )
+            for f in spec.reach.forwards
+        ],
     )
 
 

@@ -13,9 +13,9 @@ from banger.model.vm import VM
 
 FIELDS = frozenset(bodies.VM.__struct_fields__)
 #: Fields that cost a look at the VM's files.
-_OBSERVED = frozenset({"overlay_used_bytes", "directory", "warnings"})
+_OBSERVED = frozenset({"dns_name", "overlay_used_bytes", "directory", "warnings"})
 #: Fields that change while no row does, and the seconds for which a body with them is good.
-_MOVING = frozenset({"overlay_used_bytes", "warnings", "uptime_seconds"})
+_MOVING = frozenset({"dns_name", "overlay_used_bytes", "warnings", "uptime_seconds"})
 MAX_AGE = 0.5
 
 
@@ -27,6 +27,7 @@ class _Unobserved:
     overlay_used_bytes: int = 0
     directory: str = ""
     warnings: tuple[str, ...] = ()
+    dns_name: str = ""
 
 
 class VMList:

@@ -15,6 +15,11 @@ from banger.daemon.assembly import Assembly
 from banger.daemon.late_vmm import LateVMM
 from banger.daemon.ports import DaemonFacts
 from banger.daemon.selection import Selection
+from banger.drivers.dns.base import ResolverWiring
+from banger.drivers.dns.hosts_file import HostsFile
+from banger.drivers.dns.mapdns import MapdnsNames
+from banger.drivers.dns.resolved import Resolved
+from banger.drivers.dns.unwired import Unwired
 from banger.drivers.guest.guest import LinuxGuest
 from banger.drivers.guest.initrd import build_initrd
 from banger.drivers.image.builder import DebianBuilder
@@ -26,10 +31,16 @@ from banger.drivers.storage.reflink import Reflink
 from banger.drivers.storage.work_disk import WorkDisks
 from banger.drivers.vmm.architecture import Accelerator, of_host
 from banger.drivers.vmm.base import VMM
+from banger.drivers.vmm.firecracker.driver import FirecrackerVMM
+from banger.drivers.vmm.firecracker.version import Version, parse_version
 from banger.drivers.vmm.qemu.driver import QemuVMM
 from banger.host import process
+from banger.host.firecracker_binary import find_firecracker, likely_firecracker, stamp_of
 from banger.host.nameservers import host_nameservers
 from banger.host.privilege import Privilege
+from banger.host.resolver import wiring_of_host
+from banger.host.threads import in_thread
+from banger.mapdns.records import Records
 from banger.paths import Paths
 from banger.service.context import Context, Drivers
 from banger.service.events import EventBus
@@ -60,7 +71,7 @@ def build(paths: Paths, settings: Settings, stopping: asyncio.Event) -> Assembly
         boot_id=boot_id,
         paths=paths,
         settings=settings,
-        drivers=drivers(settings, uid, selection, vmm),
+        drivers=drivers(paths, settings, uid, selection, vmm),
         database=database,
         vms=VMs(database),
         images=Images(database),
@@ -89,22 +100,37 @@ async def version(vmm: LateVMM) -> str:
     return (await vmm.settled()).capabilities().version
 
 
-def drivers(settings: Settings, uid: int, selection: Selection, vmm: VMM) -> Drivers:
+def drivers(paths: Paths, settings: Settings, uid: int, selection: Selection, vmm: VMM) -> Drivers:
     """Every driver by its name."""
     free = settings.min_free_bytes
     stores = (Qcow2(free), Reflink(free), Copy(free))
     nameservers = settings.nameservers or host_nameservers()
     networks = (Tap(Privilege(), settings.network_pool, uid, nameservers), User(uid))
     return Drivers(
-        vmms={vmm.name: vmm},
+        vmms={driver.name: driver for driver in (vmm, firecracker(paths.firecracker))},
         stores={store.name: store for store in stores},
         networks={network.name: network for network in networks},
         work_disk=WorkDisks(free),
         builder=DebianBuilder(build_initrd),
         guest=LinuxGuest(),
+        names=MapdnsNames(
+            Records(paths.dns_records), functools.partial(resolver, settings, uid), uid
+        ),
         choose=selection.choose,
         run_as=_NOBODY if uid == 0 else None,
     )
+
+
+def resolver(settings: Settings, uid: int) -> ResolverWiring:
+    """How the host's own programs learn the names of VMs."""
+    chosen = wiring_of_host(settings.names, uid)
+    match chosen.name:
+        case "resolved":
+            return Resolved(Privilege(), uid)
+        case "hosts":
+            return HostsFile(Privilege(), uid)
+        case _:
+            return Unwired("" if settings.names == "off" else chosen.reason)
 
 
 def qemu(selection: Selection) -> LateVMM:
@@ -124,4 +150,21 @@ def qemu(selection: Selection) -> LateVMM:
         accelerator="tcg",
         architecture=architecture,
     )
+    return LateVMM(unprobed, probe)
+
+
+def firecracker(folder: Path) -> LateVMM:
+    """Firecracker, which is looked for and verified when a VM is launched, and when it changes."""
+    known: dict[object, FirecrackerVMM] = {}
+
+    async def probe() -> VMM:
+        stamp = stamp_of(folder)
+        if stamp not in known:
+            found = await in_thread(lambda _: find_firecracker(folder))
+            version = parse_version(found.version)
+            known.clear()
+            known[stamp] = FirecrackerVMM(executable=found.path, version=version)
+        return known[stamp]
+
+    unprobed = FirecrackerVMM(executable=likely_firecracker(folder), version=Version(0, 0, 0))
     return LateVMM(unprobed, probe)

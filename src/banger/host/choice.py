@@ -35,12 +35,16 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of each. ``accelerator`` is ``kvm`` or ``tcg``."""
+    """One of each. ``accelerator`` is ``kvm`` or ``tcg``.
+
+    ``raw_storage`` is what a VMM gets that knows no qcow2.
+    """
 
     vmm: Chosen
     accelerator: Chosen
     storage: Chosen
     network: Chosen
+    raw_storage: Chosen = Chosen("copy", "it needs nothing")
 
 
 def choose(facts: HostFacts, vmm: str = AUTO, storage: str = AUTO, network: str = AUTO) -> Choice:
@@ -50,6 +54,7 @@ def choose(facts: HostFacts, vmm: str = AUTO, storage: str = AUTO, network: str 
         accelerator=choose_accelerator(facts),
         storage=_asked(storage) or choose_storage(facts),
         network=_asked(network) or choose_network(facts),
+        raw_storage=choose_raw_storage(facts),
     )
 
 
@@ -72,12 +77,18 @@ def choose_accelerator(facts: HostFacts) -> Chosen:
 def choose_storage(facts: HostFacts) -> Chosen:
     if facts.qemu_img:
         return Chosen("qcow2", "QEMU's own copy-on-write files copy nothing and need no root")
+    raw = choose_raw_storage(facts)
+    return Chosen(raw.name, f"qemu-img is missing, and {raw.reason}")
+
+
+def choose_raw_storage(facts: HostFacts) -> Chosen:
+    """For a VMM that knows raw drives only."""
     if facts.reflink:
-        return Chosen("reflink", "qemu-img is missing, and this file system clones files")
-    return Chosen("copy", "qemu-img is missing, and this file system cannot clone files")
+        return Chosen("reflink", "this file system clones files")
+    return Chosen("copy", "this file system cannot clone files")
 
 
 def choose_network(facts: HostFacts) -> Chosen:
     if not facts.tap:
-        return Chosen("tap", "banger runs as root and can make TAP interfaces")
+        return Chosen("tap", "TAP interfaces can be made here")
     return Chosen("user", facts.tap)

@@ -38,8 +38,9 @@ def has_program(name: str) -> bool:
 
 def tap_obstacle() -> str:
     """Why no TAP interface can be made here; empty if one can."""
-    if not Privilege().available():
-        return "banger does not run as root, which a TAP interface needs"
+    obstacle = Privilege().obstacle()
+    if obstacle:
+        return f"a TAP interface needs root: {obstacle}"
     if not has_program("ip"):
         return "the program ip (Debian package iproute2) is missing, which a TAP needs"
     try:

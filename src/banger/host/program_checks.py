@@ -38,7 +38,12 @@ PROGRAMS = (
     Program("zstd", "zstd", "unpacks kernels and modules", IMAGE_BUILD),
     Program("lz4", "lz4", "unpacks kernels", IMAGE_BUILD),
     Program("ip", "iproute2", "sets up network interfaces", "--network tap"),
-    Program("nft", "nftables", "lets VMs into the internet", f"banger nat{_LATER}"),
+    Program(
+        "nft",
+        "nftables",
+        "decides what passes between VMs, host and internet",
+        "banger nat, VMs that reach each other",
+    ),
     Program("dmsetup", "dmsetup", "makes snapshot devices", f"device-mapper storage{_LATER}"),
     Program("losetup", "mount", "makes block devices of files", f"device-mapper storage{_LATER}"),
 )
@@ -53,7 +58,6 @@ def program_checks(*, have_image: bool, is_root: bool) -> Iterator[Check]:
     """One check for each program. Without an image, what builds one is needed for any VM."""
     for program in (*PROGRAMS, *(() if is_root else NAMESPACE_PROGRAMS)):
         yield check_program(program, vital=_is_vital(program, have_image=have_image))
-    yield _firecracker()
 
 
 def _is_vital(program: Program, *, have_image: bool) -> bool:
@@ -84,13 +88,3 @@ def _version(path: str, argument: str) -> str:
     # OpenSSH prints it on standard error.
     lines = (done.stdout or done.stderr).decode(errors="replace").splitlines()
     return lines[0].strip() if lines else ""
-
-
-def _firecracker() -> Check:
-    purpose, needed_for = "runs the VMs where KVM works", f"--vmm firecracker{_LATER}"
-    try:
-        found, status = str(find_program("firecracker")), Status.OK
-    except HostNotReady:
-        found, status = "not installed", Status.WARN
-    mend = "" if status is Status.OK else "nothing to do: VMs run on QEMU"
-    return Check("firecracker", purpose, status, found, mend, needed_for)

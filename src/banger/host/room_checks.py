@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +17,6 @@ LEAST_MEMORY_MIB = 256
 COMFORTABLE_MEMORY_MIB = 1280
 #: What building the default image takes with its packages kept, in bytes.
 BUILD_BYTES = 3 * 1024 * _MIB
-_RESOLVED = Path("/run/systemd/resolve/resolv.conf")
 
 
 def room_checks(paths: Paths, min_free_bytes: int, *, have_image: bool) -> Iterator[Check]:
@@ -28,7 +26,6 @@ def room_checks(paths: Paths, min_free_bytes: int, *, have_image: bool) -> Itera
     yield disk_check(paths.state, free, min_free_bytes, have_image=have_image)
     yield _folders(paths)
     yield _sockets(paths)
-    yield _names()
 
 
 def memory_check(available_mib: int) -> Check:
@@ -81,17 +78,3 @@ def _sockets(paths: Paths) -> Check:
     except InvalidInput as error:
         return Check(name, purpose, Status.FAIL, error.cause, error.resolution, "every VM")
     return Check(name, purpose, Status.OK, "short enough", "", "every VM")
-
-
-def _names() -> Check:
-    purpose, needed_for = "lets NAME.vm lead to a VM", "names of VMs (a later release)"
-    target = ""
-    with contextlib.suppress(OSError):
-        target = str(Path("/etc/resolv.conf").resolve(strict=True))
-    stub = target.startswith("/run/systemd/resolve/")
-    if stub and _RESOLVED.exists():
-        return Check("names", purpose, Status.OK, "systemd-resolved is in use", "", needed_for)
-    found = "systemd-resolved is not in use" if target else "there is no /etc/resolv.conf"
-    return Check(
-        "names", purpose, Status.WARN, found, "nothing to do: use the VMs' addresses", needed_for
-    )

@@ -30,6 +30,7 @@ class Action(StrEnum):
     DELETE = "delete"
     RENAME = "rename"
     ACCESS = "access"
+    REACH = "change the network of"
 
 
 class ExitReason(StrEnum):
@@ -56,6 +57,7 @@ LEGAL: dict[Action, frozenset[VMState]] = {
     Action.DELETE: frozenset({_S.STOPPED, _S.FAILED}),
     Action.RENAME: frozenset({_S.STOPPED, _S.FAILED}),
     Action.ACCESS: frozenset({_S.RUNNING, _S.STARTING}),
+    Action.REACH: frozenset({_S.STOPPED, _S.FAILED, _S.RUNNING, _S.PAUSED}),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from banger.model.lifecycle import ExitReason, VMState
-from banger.model.network import Lease
+from banger.model.network import CLOSED, Lease, Reach
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -42,6 +42,7 @@ class VMSpec:
     storage: str
     network: str
     profile: str
+    reach: Reach = CLOSED
 
 
 @dataclass(frozen=True, slots=True)

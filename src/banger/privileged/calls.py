@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
 #: Both sides compare it: a mismatch is an error, never a guess.
-CATALOGUE_VERSION = 1
+CATALOGUE_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +40,75 @@ class TapShow:
     name: str
 
 
-Call = TapCreate | TapDelete | TapShow
+@dataclass(frozen=True, slots=True)
+class NatApply:
+    """Let packets of the TAP ``name`` pass as said here, in place of what was said before.
+
+    Only packets from ``guest_mac`` and ``guest_address`` are taken from it at all. Its guest
+    reaches the host by ping and DNS, with ``host`` by everything; the same user's other guests
+    unless one of the two is ``isolated``; with ``internet`` whatever the host reaches.
+    ``forwards`` are ports of the host that lead to it, as ``tcp:8080:80``.
+    """
+
+    name: str
+    alias: str
+    guest_address: str
+    guest_mac: str
+    internet: bool
+    isolated: bool
+    host: bool
+    forwards: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NatClear:
+    """Forget all that was said about the TAP ``name``; the last one takes the table along."""
+
+    name: str
+    alias: str
+
+
+@dataclass(frozen=True, slots=True)
+class HostsBlockSet:
+    """Let the caller's block in the hosts file hold exactly ``entries`` (``ADDRESS NAME.vm``).
+
+    Without entries the block goes.
+    """
+
+    entries: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedSet:
+    """Let systemd-resolved ask ``server`` (``127.0.0.153:53``) for ``.vm`` through a TAP."""
+
+    name: str
+    alias: str
+    server: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedClear:
+    """Let systemd-resolved forget what it was told about the TAP ``name``."""
+
+    name: str
+    alias: str
+
+
+NameCall = HostsBlockSet | ResolvedSet | ResolvedClear
+Call = TapCreate | TapDelete | TapShow | NatApply | NatClear | NameCall
 CATALOGUE: dict[str, type[Call]] = {
     "tap_create": TapCreate,
     "tap_delete": TapDelete,
     "tap_show": TapShow,
+    "nat_apply": NatApply,
+    "nat_clear": NatClear,
+    "hosts_block_set": HostsBlockSet,
+    "resolved_set": ResolvedSet,
+    "resolved_clear": ResolvedClear,
 }
 _NAMES = {cls: name for name, cls in CATALOGUE.items()}
-_FIELD_TYPES = {"str": str, "int": int}
+_FIELD_TYPES = {"str": str, "int": int, "bool": bool, "tuple[str, ...]": tuple}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +148,9 @@ def call_from_json(data: object) -> Call:
         raise CallFailed("malformed", f"there is no call {name!r}")
     values = {key: value for key, value in data.items() if key != "call"}
     wanted = {field.name: _FIELD_TYPES[str(field.type)] for field in fields(cls)}
+    for key, value in values.items():
+        if type(value) is list and all(type(item) is str for item in value):
+            values[key] = tuple(value)  # JSON has lists only
     if values.keys() != wanted.keys():
         raise CallFailed("malformed", f"{name} takes exactly {', '.join(wanted)}")
     for key, kind in wanted.items():

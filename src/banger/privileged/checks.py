@@ -5,7 +5,19 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from banger.privileged.calls import Call, CallFailed, TapCreate, TapDelete, TapShow
+from banger.privileged import hosts_file
+from banger.privileged.calls import (
+    Call,
+    CallFailed,
+    HostsBlockSet,
+    NatApply,
+    NatClear,
+    ResolvedClear,
+    ResolvedSet,
+    TapCreate,
+    TapDelete,
+    TapShow,
+)
 
 _TAP = re.compile(r"bgr([0-9a-f]{12})")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -18,10 +30,17 @@ ALLOWED_NETWORKS = tuple(
 #: A VM's own network: host, guest, and the two addresses that every subnet loses.
 PREFIX_LENGTH = 30
 _MAX_UID = 2**32 - 2
+_FORWARD = re.compile(r"(tcp|udp):([1-9][0-9]{0,4}):([1-9][0-9]{0,4})")
+MAX_FORWARDS = 256
+#: Linux lets ordinary users listen from here on (ip_unprivileged_port_start).
+FIRST_USER_PORT = 1024
 
 
 def check(call: Call, caller_uid: int) -> None:
     """Raise ``CallFailed`` unless the user ``caller_uid`` may have ``call``."""
+    if isinstance(call, HostsBlockSet):
+        hosts_file.check_entries(call.entries, ALLOWED_NETWORKS)
+        return
     vm_id = _vm_id(call.name)
     match call:
         case TapCreate():
@@ -29,8 +48,16 @@ def check(call: Call, caller_uid: int) -> None:
             _require(call.owner_uid == caller_uid, f"the owner must be user {caller_uid}")
             _check_addresses(call.host_address, call.guest_address)
             check_mac(call.guest_mac)
-        case TapDelete():
+        case TapDelete() | NatClear() | ResolvedClear():
             _check_alias(call.alias, vm_id, caller_uid)
+        case ResolvedSet():
+            _check_alias(call.alias, vm_id, caller_uid)
+            _check_server(call.server)
+        case NatApply():
+            _check_alias(call.alias, vm_id, caller_uid)
+            _check_guest(call.guest_address)
+            check_mac(call.guest_mac)
+            _check_forwards(call.forwards, caller_uid)
         case TapShow():
             pass
 
@@ -58,6 +85,45 @@ def _check_addresses(host_address: str, guest_address: str) -> None:
     first, second = host.network.hosts()
     _require(host.ip == first, f"the host's end of {host.network} must be {first}")
     _require(_plain(guest_address) == second, f"the guest's end of {host.network} is {second}")
+
+
+def _check_guest(guest_address: str) -> None:
+    guest = _plain(guest_address)
+    network = ipaddress.IPv4Network((guest, PREFIX_LENGTH), strict=False)
+    _require(guest == network[2], f"{guest} is not the guest's end of {network}")
+    _require(
+        any(guest in allowed for allowed in ALLOWED_NETWORKS),
+        f"{guest} lies outside the private networks",
+    )
+
+
+def parse_forward(text: str) -> tuple[str, int, int]:
+    """Protocol, port of the host and port of the guest of ``tcp:8080:80``."""
+    found = _FORWARD.fullmatch(text)
+    if found is None:
+        raise CallFailed("refused", f"{text!r:.60} is not a published port")
+    host_port, guest_port = int(found[2]), int(found[3])
+    _require(max(host_port, guest_port) < 65536, f"{text} holds a port above 65535")
+    return found[1], host_port, guest_port
+
+
+def _check_forwards(forwards: tuple[str, ...], caller_uid: int) -> None:
+    _require(len(forwards) <= MAX_FORWARDS, f"more than {MAX_FORWARDS} published ports")
+    parsed = [parse_forward(text) for text in forwards]
+    _require(len({entry[:2] for entry in parsed}) == len(parsed), "a port is published twice")
+    for _, host_port, _ in parsed:
+        # As the kernel does it: what others trust to be the host's belongs to root.
+        _require(
+            caller_uid == 0 or host_port >= FIRST_USER_PORT,
+            f"port {host_port} is below {FIRST_USER_PORT}, which only root may publish",
+        )
+
+
+def _check_server(server: str) -> None:
+    address, _, port = server.partition(":")
+    _require(_plain(address).is_loopback, f"{address} is not the host's own")
+    number = int(port) if re.fullmatch(r"[1-9][0-9]{0,4}", port) else 0
+    _require(0 < number < 65536, f"{port!r:.20} is not a port")
 
 
 def _plain(text: str) -> ipaddress.IPv4Address:

@@ -10,13 +10,26 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from banger.privileged import checks, netlink, routes
-from banger.privileged.calls import Call, CallFailed, TapCreate, TapDelete, TapFacts
+from banger.privileged import checks, hosts_file, nat, netlink, routes
+from banger.privileged.calls import (
+    Call,
+    CallFailed,
+    HostsBlockSet,
+    NatApply,
+    NatClear,
+    ResolvedClear,
+    ResolvedSet,
+    TapCreate,
+    TapDelete,
+    TapFacts,
+)
 
 _NET = Path("/sys/class/net")
 #: Fixed places, so that no environment decides what root runs.
-_IP_PROGRAMS = ("/usr/sbin/ip", "/sbin/ip", "/usr/bin/ip", "/bin/ip")
-_IP_TIMEOUT = 20
+_FOLDERS = ("/usr/sbin", "/sbin", "/usr/bin", "/bin")
+_PACKAGES = {"ip": "iproute2", "nft": "nftables", "resolvectl": "systemd-resolved"}
+#: Seconds that one program may take.
+_TIMEOUT = 20
 #: linux/if_tun.h.
 _TUNSETIFF = 0x400454CA
 _TUNSETPERSIST = 0x400454CB
@@ -44,20 +57,30 @@ def perform(batch: Sequence[Call], caller_uid: int) -> list[TapFacts]:
     """
     for call in batch:
         checks.check(call, caller_uid)
-    return [_perform(call) for call in batch]
+    return [_perform(call, caller_uid) for call in batch]
 
 
-def _perform(call: Call) -> TapFacts:
+def _perform(call: Call, caller_uid: int) -> TapFacts:
     try:
         match call:
             case TapCreate():
                 _create(call)
             case TapDelete():
                 _delete(call)
+            case NatApply():
+                _apply_nat(call, caller_uid)
+            case NatClear():
+                _clear_nat(call, caller_uid)
+            case HostsBlockSet():
+                hosts_file.set_block(caller_uid, call.entries)
+                return TapFacts("hosts", 0, "")
+            case ResolvedSet() | ResolvedClear():
+                _tell_resolved(call)
         return facts(call.name)
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        text = f"{call.name}: {error.strerror or error}{where}"
+        subject = "hosts" if isinstance(call, HostsBlockSet) else call.name
+        text = f"{subject}: {error.strerror or error}{where}"
         raise CallFailed("failed", text) from error
 
 
@@ -142,21 +165,71 @@ def _set_sysctl(path: Path, value: str) -> None:
     path.write_text(value)
 
 
+def _apply_nat(call: NatApply, caller_uid: int) -> None:
+    found = facts(call.name)
+    _refuse_foreign(found, call.alias)
+    if not found.index:
+        raise CallFailed("failed", f"there is no interface {call.name}")
+    network = ipaddress.IPv4Network((call.guest_address, checks.PREFIX_LENGTH), strict=False)
+    table = Path("/proc/net/route").read_text()
+    if (network, call.name) not in [(r.network, r.interface) for r in routes.parse_routes(table)]:
+        raise CallFailed("refused", f"{call.guest_address} is not behind {call.name}")
+    if not (call.internet or call.forwards) and _program("nft") is None:
+        return  # nothing passes between this guest and others then, which is safe
+    nat.apply(call, caller_uid, _run_nft)
+
+
+def _clear_nat(call: NatClear, caller_uid: int) -> None:
+    _refuse_foreign(facts(call.name), call.alias)
+    if _program("nft") is not None:
+        nat.clear(call, caller_uid, _run_nft)
+
+
+def _tell_resolved(call: ResolvedSet | ResolvedClear) -> None:
+    found = facts(call.name)
+    _refuse_foreign(found, call.alias)
+    if isinstance(call, ResolvedClear):
+        if found.index:  # what was said of an interface goes with it
+            _run("resolvectl", ("revert", call.name), "")
+        return
+    if not found.index:
+        raise CallFailed("failed", f"there is no interface {call.name}")
+    _run("resolvectl", ("dns", call.name, call.server), "")
+    # "~": only questions below .vm go there, and it is no domain to search in.
+    _run("resolvectl", ("domain", call.name, "~vm"), "")
+    _run("resolvectl", ("default-route", call.name, "no"), "")
+
+
 def _run_ip(script: str) -> None:
-    program = next((path for path in _IP_PROGRAMS if os.access(path, os.X_OK)), None)
+    _run("ip", ("-batch", "-"), script)
+
+
+def _run_nft(arguments: tuple[str, ...], text: str) -> str:
+    return _run("nft", arguments, text)
+
+
+def _program(name: str) -> str | None:
+    paths = (f"{folder}/{name}" for folder in _FOLDERS)
+    return next((path for path in paths if os.access(path, os.X_OK)), None)
+
+
+def _run(name: str, arguments: tuple[str, ...], text: str) -> str:
+    program = _program(name)
     if program is None:
-        raise CallFailed("failed", "the program ip is missing (Debian package iproute2)")
+        package = _PACKAGES[name]
+        raise CallFailed("failed", f"the program {name} is missing (Debian package {package})")
     try:
         done = subprocess.run(
-            [program, "-batch", "-"],
-            input=script.encode(),
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
+            [program, *arguments],
+            input=text.encode(),
+            env={"PATH": ":".join(_FOLDERS), "LC_ALL": "C"},
             cwd="/",
             capture_output=True,
-            timeout=_IP_TIMEOUT,
+            timeout=_TIMEOUT,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise CallFailed("failed", f"ip did not end within {_IP_TIMEOUT} s") from error
+        raise CallFailed("failed", f"{name} did not end within {_TIMEOUT} s") from error
     if done.returncode != 0:
-        raise CallFailed("failed", f"ip: {done.stderr.decode(errors='replace').strip()}")
+        raise CallFailed("failed", f"{name}: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout.decode(errors="replace")

@@ -80,6 +80,12 @@ class AccessService:
         """Run a command through the agent. Raises ``NoAgent`` if the guest has none."""
         vm = self._by_name_or_address(reference)
         self._vms.require(vm, Action.ACCESS)
+        if not self._context.drivers.vmms[vm.spec.vmm].capabilities().agent:
+            raise NoAgent(
+                f"{vm.name} has no agent",
+                cause=f"the VMM {vm.spec.vmm} has no way to one",
+                resolution=f"banger ssh {vm.name}",
+            )
         agent = self._context.agent(vm.id)
         try:
             await agent.ping(timeout=_PING_TIMEOUT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Sequence
 from typing import ClassVar
@@ -19,6 +20,7 @@ from banger.service import room
 from banger.service.boot_files import initrd_of, kernel_of
 from banger.service.console_tail import console_tail
 from banger.service.create import VMStep, pin_host_keys, rootfs_spec
+from banger.service.names import PublishName
 from banger.service.steps import Direction, Report, Step
 from banger.service.target_plan import VMPlan
 
@@ -78,7 +80,7 @@ class AttachInterface(VMStep):
 
     async def apply(self, report: Report) -> dict[str, object]:
         vm = self.plan.vm
-        await self.context.drivers.networks[vm.lease.kind].attach(vm.lease, vm.id)
+        await self.context.drivers.networks[vm.lease.kind].attach(vm.lease, vm.id, vm.spec.reach)
         return {"tap": vm.lease.tap, "ssh_port": vm.lease.ssh_port}
 
     async def undo(self) -> None:
@@ -104,6 +106,7 @@ class WriteIdentity(VMStep):
         paths, guest = self.context.paths, self.context.drivers.guest
         private = paths.host_key(vm.id)
         public = guest.new_host_key(private)
+        nameservers = self.context.drivers.names.nameservers(vm.lease)
         return Identity(
             hostname=vm.name,
             # Derived from the id: the same guest on every boot, another one for every VM.
@@ -111,7 +114,7 @@ class WriteIdentity(VMStep):
             authorized_key=guest.user_key(paths.ssh_key),
             host_key=private.read_text(encoding="ascii"),
             host_public_key=public,
-            lease=vm.lease,
+            lease=dataclasses.replace(vm.lease, nameservers=nameservers),
             profile=vm.spec.profile,
             work_disk=vm.spec.work_disk_bytes > 0,
         )
@@ -169,6 +172,7 @@ class Launch(VMStep):
                 mac=vm.lease.mac,
                 tap=vm.lease.tap,
                 ssh_port=0 if vm.lease.tap else vm.lease.ssh_port,
+                forwards=() if vm.lease.tap else spec.reach.forwards,
             ),
             console_log=paths.console_log(vm.id),
             console_socket=paths.console_socket(vm.id),
@@ -251,6 +255,7 @@ BOOT_STEPS: tuple[type[VMStep], ...] = (
     AttachInterface,
     WriteIdentity,
     Launch,
+    PublishName,
     AwaitGuest,
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
+from banger.drivers.dns.base import NameService
 from banger.drivers.guest.base import Guest, GuestAgent
 from banger.drivers.image.base import ImageBuilder
 from banger.drivers.network.base import Network
@@ -28,6 +29,8 @@ class Choice:
     vmm: str
     storage: str
     network: str
+    #: For a VMM that knows no qcow2.
+    raw_storage: str = "copy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ class Drivers:
     work_disk: WorkDisk
     builder: ImageBuilder
     guest: Guest
+    names: NameService
     choose: Callable[[], Awaitable[Choice]]
     #: The user and group VMMs drop to, when the daemon is root.
     run_as: tuple[int, int] | None = None

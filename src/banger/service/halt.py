@@ -12,6 +12,7 @@ from banger.host import files
 from banger.model.lifecycle import ExitReason, VMState
 from banger.service.boot import mark_of, vmm_of
 from banger.service.create import VMStep, rootfs_spec
+from banger.service.names import withdraw
 from banger.service.steps import Direction, Report, Step
 from banger.service.target_plan import VMPlan
 
@@ -35,7 +36,10 @@ class AskGuest(VMStep):
         try:
             if self.plan.operation.arguments.get("paused"):
                 await vmm.resume(self.context.paths.monitor_socket(vm.id))
-            await self.context.agent(vm.id).shutdown(timeout=min(timeout, _ASK_TIMEOUT))
+            if vmm.capabilities().agent:
+                await self.context.agent(vm.id).shutdown(timeout=min(timeout, _ASK_TIMEOUT))
+            elif not await vmm.press_power(self.context.paths.monitor_socket(vm.id)):
+                return {"gone": False, "asked": False}
         except BangerError as error:
             _log.warning("%s cannot be asked to power off: %s", vm.name, error)
             return {"gone": False, "asked": False}
@@ -70,13 +74,14 @@ class EndVMM(VMStep):
 
 
 class Release(VMStep):
-    """Gives back the interface, the drives and the sockets."""
+    """Gives back the name, the interface, the drives and the sockets."""
 
     name = "release"
     title = "release interface and drives"
 
     async def apply(self, report: Report) -> dict[str, object]:
         vm, context = self.plan.vm, self.context
+        await withdraw(context, vm.id)
         await context.drop_agent(vm.id)
         await context.drivers.networks[vm.lease.kind].detach(vm.lease, vm.id)
         await context.drivers.stores[vm.spec.storage].deactivate(rootfs_spec(context, vm))

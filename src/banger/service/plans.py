@@ -9,6 +9,7 @@ from banger.service.delete import DeletePlan
 from banger.service.halt import ExitPlan, KillPlan, StopPlan
 from banger.service.image_delete import ImageDeletePlan
 from banger.service.pause import PausePlan, ResumePlan
+from banger.service.reach import ForwardPlan, NatPlan
 from banger.service.rename import RenamePlan
 from banger.service.restart import RestartPlan
 from banger.service.steps import failpoint_names
@@ -24,6 +25,8 @@ _ALL: tuple[type[TargetPlan], ...] = (
     PausePlan,
     ResumePlan,
     RenamePlan,
+    NatPlan,
+    ForwardPlan,
     DeletePlan,
     BuildPlan,
     ImageDeletePlan,

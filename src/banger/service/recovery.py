@@ -10,6 +10,7 @@ import logging
 import time
 from typing import Any
 
+from banger.errors import BangerError
 from banger.host import files
 from banger.model.image import ImageState
 from banger.model.lifecycle import ExitReason, VMState
@@ -18,6 +19,7 @@ from banger.naming import process_name
 from banger.service import record
 from banger.service.context import Context
 from banger.service.create import pin_host_keys
+from banger.service.names import publication_of
 from banger.service.operations import OperationService
 from banger.service.supervision import admit_exit
 
@@ -103,11 +105,26 @@ def _take_back(context: Context, vm: VM) -> None:
     with context.database.transaction():
         context.vms.insert(vm)
         context.resources.reserve(
-            [("vm-name", vm.name), *vm.lease.reservations()],
+            [("vm-name", vm.name), *vm.lease.reservations(), *vm.spec.reach.reservations()],
             owner_id=vm.id,
             operation_id="",
             boot_id=context.boot_id,
         )
+
+
+async def settle_names(context: Context, operations: OperationService) -> None:
+    """After a start of the daemon: publish what runs, drop the names of what does not."""
+    vms = context.vms.all()
+    busy = {vm.id for vm in vms if operations.busy_with(vm.id) is not None}
+    publications = [
+        publication_of(vm)
+        for vm in vms
+        if vm.machine is not None and vm.lease.tap and vm.id not in busy
+    ]
+    try:
+        await context.drivers.names.settle(publications, busy)
+    except BangerError as error:
+        _log.warning("names could not be brought up to date: %s: %s", error.brief, error.cause)
 
 
 def prepare_folders(context: Context) -> None:

@@ -32,6 +32,9 @@ class CreateRequest:
     storage: str = "auto"
     network: str = "auto"
     profile: str = "auto"
+    nat: bool = False
+    isolated: bool = False
+    host_access: bool = False
 
 
 @dataclass(frozen=True, slots=True)

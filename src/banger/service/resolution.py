@@ -6,6 +6,7 @@ from pathlib import Path
 
 from banger.errors import InvalidInput
 from banger.model.image import Image
+from banger.model.network import Reach
 from banger.model.vm import (
     MAX_DISK_BYTES,
     MAX_MEMORY_MIB,
@@ -51,7 +52,13 @@ def resolve(
         check_file("initrd", request.initrd, _CPIO_AND_COMPRESSED, "a cpio archive")
     vmm = _chosen("vmm", request.vmm, choice.vmm, tuple(drivers.vmms))
     network = _chosen("network", request.network, choice.network, tuple(drivers.networks))
-    storage = _chosen("storage", request.storage, choice.storage, tuple(drivers.stores))
+    able = drivers.vmms[vmm].capabilities()
+    raw = choice.storage if able.qcow2 or choice.storage != "qcow2" else choice.raw_storage
+    storage = _chosen("storage", request.storage, raw, tuple(drivers.stores))
+    if storage == "qcow2" and not able.qcow2:
+        raise _cannot(vmm, "use qcow2 files", "create it with another --storage")
+    if network == "user" and not able.user_network:
+        raise _cannot(vmm, "connect a VM without root", "run banger as root, for --network tap")
     profile = _chosen("profile", request.profile, "fast", PROFILES)
     return VMSpec(
         vcpus=request.vcpus,
@@ -67,6 +74,20 @@ def resolve(
         storage=storage,
         network=network,
         profile=profile,
+        reach=Reach(
+            # A network that cannot keep its guests from the internet is said to be open.
+            internet=request.nat or not drivers.networks[network].closed,
+            isolated=request.isolated,
+            host=request.host_access,
+        ),
+    )
+
+
+def _cannot(vmm: str, what: str, cure: str) -> InvalidInput:
+    return InvalidInput(
+        f"the VMM {vmm} cannot {what}",
+        cause="the VM was asked for in a way that this VMM has no means for",
+        resolution=f"{cure}; or create it with --vmm qemu",
     )
 
 

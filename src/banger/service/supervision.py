@@ -14,6 +14,7 @@ from banger.model.vm import VM, Machine
 from banger.service import record
 from banger.service.context import Context
 from banger.service.operations import OperationService, Target
+from banger.service.reach import restore
 
 _log = logging.getLogger(__name__)
 #: Pause between two looks at every running VM, in seconds.
@@ -42,7 +43,10 @@ class Supervisor:
         await self.run()
 
     async def patrol(self) -> None:
-        """Every so often: keep logs short, and see guests whose drive could not be written."""
+        """Mend the rules of what runs, once. Then every so often: keep logs short, and see
+        guests whose drive could not be written.
+        """
+        await restore(self._context, self._operations.busy_with)
         while True:
             await asyncio.sleep(PATROL_SECONDS)
             for vm in self._context.vms.all():

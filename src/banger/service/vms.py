@@ -36,6 +36,8 @@ class VMFacts:
     overlay_used_bytes: int
     directory: str
     warnings: tuple[str, ...]
+    #: Under which the host finds it now; empty if it does not.
+    dns_name: str = ""
 
 
 class VMService:
@@ -75,7 +77,11 @@ class VMService:
         image = context.images.get(vm.spec.image_id) if vm.spec.image_id else None
         if vm.spec.image_id and image is None:
             warnings.append(f"its image {vm.spec.image_name} is gone")
-        return VMFacts(vm, used, str(context.paths.vm(vm.id)), tuple(warnings))
+        obstacle = context.drivers.names.obstacle(vm.id)
+        if obstacle:
+            warnings.append(f"its name does not resolve: {obstacle}")
+        dns_name = context.drivers.names.dns_name(vm.id)
+        return VMFacts(vm, used, str(context.paths.vm(vm.id)), tuple(warnings), dns_name)
 
     async def create(self, request: CreateRequest, idempotency_key: str = "") -> Operation:
         """Admit ``vm.create``. Everything is checked before anything is written."""

@@ -11,6 +11,11 @@ from banger.privileged.calls import (
     CATALOGUE,
     Call,
     CallFailed,
+    HostsBlockSet,
+    NatApply,
+    NatClear,
+    ResolvedClear,
+    ResolvedSet,
     TapCreate,
     TapDelete,
     TapShow,
@@ -30,15 +35,30 @@ CREATE = TapCreate(
 )
 DELETE = TapDelete(f"bgr{ID}", f"banger:1000:{ID}")
 SHOW = TapShow(f"bgr{ID}")
+APPLY = NatApply(
+    name=f"bgr{ID}",
+    alias=f"banger:1000:{ID}",
+    guest_address="10.208.4.2",
+    guest_mac="02:11:22:33:44:55",
+    internet=True,
+    isolated=False,
+    host=False,
+    forwards=("tcp:8080:80", "udp:5353:53"),
+)
+CLEAR = NatClear(f"bgr{ID}", f"banger:1000:{ID}")
+HOSTS = HostsBlockSet(("10.208.4.2 web.vm",))
+RESOLVED = ResolvedSet(f"bgr{ID}", f"banger:1000:{ID}", "127.0.0.153:53")
+UNRESOLVED = ResolvedClear(f"bgr{ID}", f"banger:1000:{ID}")
+ALL = [CREATE, DELETE, SHOW, APPLY, CLEAR, HOSTS, RESOLVED, UNRESOLVED]
 
 
-@pytest.mark.parametrize("call", [CREATE, DELETE, SHOW])
+@pytest.mark.parametrize("call", ALL)
 def test_calls_survive_json(call: Call) -> None:
     assert call_from_json(json.loads(json.dumps(call_to_json(call)))) == call
 
 
 def test_the_catalogue_is_whole() -> None:
-    assert {type(call) for call in (CREATE, DELETE, SHOW)} == set(CATALOGUE.values())
+    assert {type(call) for call in ALL} == set(CATALOGUE.values())
 
 
 @pytest.mark.parametrize(
@@ -55,6 +75,12 @@ def test_the_catalogue_is_whole() -> None:
         {"call": "tap_show", "name": "bgr0", "more": 1},
         {**call_to_json(CREATE), "owner_uid": True},
         {**call_to_json(CREATE), "owner_uid": "0"},
+        {**call_to_json(APPLY), "internet": 1},
+        {**call_to_json(APPLY), "internet": "true"},
+        {**call_to_json(APPLY), "forwards": "tcp:8080:80"},
+        {**call_to_json(APPLY), "forwards": [8080]},
+        {**call_to_json(APPLY), "forwards": [["tcp:8080:80"]]},
+        {**call_to_json(APPLY), "name": ["bgr0"]},
     ],
 )
 def test_malformed_calls_are_refused(data: object) -> None:
@@ -76,7 +102,7 @@ def test_any_json_is_a_call_or_refused(data: object) -> None:
     assert call_to_json(call) == data
 
 
-@pytest.mark.parametrize("call", [CREATE, DELETE, SHOW])
+@pytest.mark.parametrize("call", ALL)
 def test_proper_calls_pass(call: Call) -> None:
     check(call, 1000)
 
@@ -127,11 +153,41 @@ def test_improper_values_are_refused(field: str, value: object) -> None:
     assert caught.value.reason == "refused"
 
 
-def test_nobody_deletes_for_another_user() -> None:
-    with pytest.raises(CallFailed):
-        check(DELETE, 1001)
-    with pytest.raises(CallFailed):
-        check(DELETE, 0)
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", "eth0"),
+        ("alias", f"banger:1001:{ID}"),
+        ("guest_address", "10.208.4.1"),
+        ("guest_address", "10.208.4.2/30"),
+        ("guest_address", "8.8.8.10"),
+        ("guest_address", "10.208.4.2 }; flush ruleset"),
+        ("guest_mac", "ff:ff:ff:ff:ff:ff"),
+        ("forwards", ("tcp:8080:80", "tcp:8080:81")),
+        ("forwards", ("tcp:22:22",)),
+        ("forwards", ("tcp:65536:22",)),
+        ("forwards", ("tcp:08080:22",)),
+        ("forwards", ("sctp:8080:80",)),
+        ("forwards", ("tcp:8080:80 }; flush ruleset",)),
+        ("forwards", ("tcp:8080:80\n",)),
+        ("forwards", tuple(f"tcp:{port}:80" for port in range(2000, 2300))),
+    ],
+)
+def test_improper_rules_are_refused(field: str, value: object) -> None:
+    with pytest.raises(CallFailed) as caught:
+        check(replace(APPLY, **{field: value}), 1000)  # type: ignore[arg-type]
+    assert caught.value.reason == "refused"
+
+
+def test_root_publishes_low_ports() -> None:
+    check(replace(APPLY, alias=f"banger:0:{ID}", forwards=("tcp:80:80",)), 0)
+
+
+@pytest.mark.parametrize("call", [DELETE, APPLY, CLEAR])
+def test_nobody_works_for_another_user(call: Call) -> None:
+    for user in (1001, 0):
+        with pytest.raises(CallFailed):
+            check(call, user)
 
 
 ANY_TEXT = st.text(max_size=30)

@@ -14,15 +14,18 @@ import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from banger.model.lifecycle import VMState
+from banger.model.network import Forward, Reach
 from banger.model.operation import Operation, OperationStatus
 from banger.service.plans import PLANS, all_failpoints
 from banger.service.requests import BuildRequest, CreateRequest
 from banger.service.supervision import admit_exit
 from tests.fakes.house import House
 
+WEB_PORT = Forward("tcp", 8080, 80)
 Scenario = Callable[[House], Awaitable[Operation]]
 
 
@@ -85,6 +88,8 @@ SCENARIOS: dict[str, tuple[Callable[[House], Awaitable[None]], Scenario]] = {
     "vm.pause": (_running, lambda h: h.power.pause("web")),
     "vm.resume": (_paused, lambda h: h.power.resume("web")),
     "vm.rename": (_stopped, lambda h: h.vms.rename("web", "renamed")),
+    "vm.nat": (_running, lambda h: h.connectivity.nat("web", up=True)),
+    "vm.forward": (_running, lambda h: h.connectivity.publish("web", WEB_PORT)),
     "vm.delete": (_stopped, lambda h: h.vms.delete("web", force=True)),
 }
 
@@ -120,15 +125,28 @@ def check_invariants(house: House) -> None:
     assert objects == {
         name
         for vm_id in running
-        for name in (f"processes/banger-1000-{vm_id}", f"taps/bgr{vm_id}", f"active/{vm_id}")
+        for name in (
+            f"processes/banger-1000-{vm_id}",
+            f"taps/bgr{vm_id}",
+            f"rules/bgr{vm_id}",
+            f"active/{vm_id}",
+            f"names/{vm_id}",
+        )
     }
     assert {path.name for path in context.paths.vms.iterdir()} == {vm.id for vm in vms}
     images = {image.id for image in context.images.all()}
     assert {path.name for path in context.paths.images.iterdir()} == images
     for vm in vms:
+        if vm.id in running:
+            rules = msgspec.json.decode(
+                (world.root / "rules" / vm.lease.tap).read_bytes(), type=Reach
+            )
+            assert rules == vm.spec.reach
         assert context.resources.holder("vm-name", vm.name) == vm.id
         assert context.paths.vm_record(vm.id).is_file()
     assert context.resources.held("vm-name") == {vm.name for vm in vms}
+    ports = {port for vm in vms for _, port in vm.spec.reach.reservations()}
+    assert context.resources.held("port") == ports
     assert context.resources.held("address") == {vm.lease.address for vm in vms}
     assert not any(context.paths.scratch.glob("*"))
 
@@ -208,5 +226,7 @@ def _done_already(house: House, kind: str) -> bool:
         "vm.pause": vm is not None and vm.state is VMState.PAUSED,
         "vm.resume": vm is not None and vm.state is VMState.RUNNING,
         "vm.rename": house.context.vms.by_name("renamed") is not None,
+        "vm.nat": vm is not None and vm.spec.reach.internet,
+        "vm.forward": vm is not None and WEB_PORT in vm.spec.reach.forwards,
         "vm.delete": vm is None,
     }[kind]

@@ -48,7 +48,7 @@ async def test_a_vmm_that_died_meanwhile_is_recorded_and_released(tmp_path: Path
 
 async def test_a_host_reboot_is_seen_by_its_boot_id(tmp_path: Path) -> None:
     first = await with_running_vm(tmp_path)
-    for kind in ("processes", "taps", "active"):
+    for kind in ("processes", "taps", "rules", "active"):
         for path in (first.world.root / kind).iterdir():
             path.unlink()
     second = await House(tmp_path, boot_id="boot-2").start()

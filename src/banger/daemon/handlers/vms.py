@@ -42,6 +42,9 @@ class VMs(Endpoint):
             storage=body.storage,
             network=body.network,
             profile=body.profile,
+            nat=body.nat,
+            isolated=body.isolated,
+            host_access=body.host_access,
         )
         return self.accepted(await self.services.vms.create(asked, key))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from banger.model.network import Lease
+from banger.model.network import CLOSED, Lease, Reach
 from banger.model.operation import Presence
 
 
@@ -13,6 +13,10 @@ class Network(Protocol):
     """Connects a VM's one interface. Every method is idempotent and accepts "already so"."""
 
     name: str
+    #: Whether guests are kept from the internet until ``Reach.internet`` lets them.
+    closed: bool
+    #: Whether ``admit`` is what publishes ports; where not, the VMM does it itself.
+    live: bool
 
     def check(self) -> None:
         """Raises ``PermissionRefused`` or ``HostNotReady`` if it cannot be used on this host."""
@@ -30,8 +34,12 @@ class Network(Protocol):
         """Whether the host side of the lease exists, and whether it carries our mark."""
         ...
 
-    async def attach(self, lease: Lease, vm_id: str) -> None:
-        """Make the host side. Raises ``Conflict`` if something foreign stands there."""
+    async def attach(self, lease: Lease, vm_id: str, reach: Reach = CLOSED) -> None:
+        """Make the host side, let ``reach`` pass. ``Conflict`` if something foreign is there."""
+        ...
+
+    async def admit(self, lease: Lease, vm_id: str, reach: Reach) -> None:
+        """Let ``reach`` pass from now on in place of what did. Raises as ``attach`` does."""
         ...
 
     async def detach(self, lease: Lease, vm_id: str) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 from banger import naming
 from banger.drivers.network import addressing
 from banger.host.privilege import Privilege
-from banger.model.network import Lease
+from banger.model.network import CLOSED, Lease, Reach
 from banger.model.operation import Presence
-from banger.privileged.calls import TapCreate, TapDelete
+from banger.privileged.calls import NatApply, NatClear, TapCreate, TapDelete
 from banger.privileged.routes import parse_routes
 
 _DEFAULT_ROUTE = ipaddress.IPv4Network("0.0.0.0/0")
@@ -25,6 +25,8 @@ class Tap:
     """
 
     name = "tap"
+    closed = True
+    live = True
 
     def __init__(
         self, privilege: Privilege, pool: str, uid: int, nameservers: tuple[str, ...]
@@ -57,12 +59,17 @@ class Tap:
             return Presence.ABSENT
         return Presence.OURS if alias == self._alias(vm_id) else Presence.FOREIGN
 
-    async def attach(self, lease: Lease, vm_id: str) -> None:
-        await self._privilege.call([create_call(lease, vm_id, self._uid)])
+    async def attach(self, lease: Lease, vm_id: str, reach: Reach = CLOSED) -> None:
+        create = create_call(lease, vm_id, self._uid)
+        await self._privilege.call([create, nat_call(lease, vm_id, self._uid, reach)])
+
+    async def admit(self, lease: Lease, vm_id: str, reach: Reach) -> None:
+        await self._privilege.call([nat_call(lease, vm_id, self._uid, reach)])
 
     async def detach(self, lease: Lease, vm_id: str) -> None:
         if self.probe(lease, vm_id) is Presence.OURS:
-            await self._privilege.call([TapDelete(lease.tap, self._alias(vm_id))])
+            alias = self._alias(vm_id)
+            await self._privilege.call([NatClear(lease.tap, alias), TapDelete(lease.tap, alias)])
 
     def _alias(self, vm_id: str) -> str:
         return naming.tap_alias(self._uid, vm_id)
@@ -77,6 +84,20 @@ def create_call(lease: Lease, vm_id: str, uid: int) -> TapCreate:
         host_address=f"{lease.gateway}/{lease.prefix_length}",
         guest_address=lease.address,
         guest_mac=lease.mac,
+    )
+
+
+def nat_call(lease: Lease, vm_id: str, uid: int, reach: Reach) -> NatApply:
+    """What the root side is asked for to let ``reach`` pass."""
+    return NatApply(
+        name=lease.tap,
+        alias=naming.tap_alias(uid, vm_id),
+        guest_address=lease.address,
+        guest_mac=lease.mac,
+        internet=reach.internet,
+        isolated=reach.isolated,
+        host=reach.host,
+        forwards=tuple(f"{f.protocol}:{f.host_port}:{f.guest_port}" for f in reach.forwards),
     )
 
 

@@ -9,7 +9,7 @@ from banger import naming
 from banger.drivers.network import addressing
 from banger.errors import Conflict
 from banger.host import process
-from banger.model.network import Lease
+from banger.model.network import CLOSED, Lease, Reach
 from banger.model.operation import Presence
 
 HOST = "127.0.0.1"
@@ -26,6 +26,8 @@ class User:
     """Every guest sees the same private network; the host reaches SSH by a forwarded port."""
 
     name = "user"
+    closed = False
+    live = False
 
     def __init__(self, uid: int) -> None:
         self._uid = uid
@@ -55,13 +57,16 @@ class User:
         mark = naming.process_name(self._uid, vm_id)
         return Presence.OURS if process.find_by_argument(mark) else Presence.FOREIGN
 
-    async def attach(self, lease: Lease, vm_id: str) -> None:
+    async def attach(self, lease: Lease, vm_id: str, reach: Reach = CLOSED) -> None:  # noqa: ARG002 - the VMM publishes ports
         if self.probe(lease, vm_id) is Presence.FOREIGN:
             raise Conflict(
                 f"port {lease.ssh_port} of {HOST}, kept for the SSH of VM {vm_id}, is taken",
                 cause="another program listens there",
                 resolution=f"ss -ltnp sport = :{lease.ssh_port}, then end that program",
             )
+
+    async def admit(self, lease: Lease, vm_id: str, reach: Reach) -> None:  # noqa: ARG002 - the protocol's
+        return  # the VMM does it
 
     async def detach(self, lease: Lease, vm_id: str) -> None:  # noqa: ARG002 - the protocol's
         return  # the port is free as soon as the VMM is gone

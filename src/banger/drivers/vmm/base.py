@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
 from banger.model.lifecycle import ExitReason
+from banger.model.network import Forward
 from banger.model.storage import Drive
 from banger.model.vm import Machine
 
@@ -35,11 +37,13 @@ class NetworkDevice:
 
     ``tap`` names an existing TAP that the caller may open; otherwise the VMM's user-mode
     network is used and ``ssh_port`` on the host's loopback leads to the guest's port 22.
+    ``forwards`` are the ports of the host that the VMM's own network leads to the guest.
     """
 
     mac: str
     tap: str = ""
     ssh_port: int = 0
+    forwards: tuple[Forward, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +146,14 @@ class VMM(Protocol):
         """Ask the VMM to end itself without the guest's help; False if it did not answer."""
         ...
 
+    async def press_power(self, monitor_socket: Path) -> bool:
+        """Tell the guest to end in order by a key or button of its machine.
+
+        Returns at once; False if the machine has none. Raises ``VMMFailed``. Whether the
+        guest obeys is its own affair.
+        """
+        ...
+
     async def run_state(self, monitor_socket: Path) -> RunState:
         """What the VMM is doing. Raises ``VMMFailed``, ``DeadlineExceeded`` if it hangs."""
         ...
@@ -152,4 +164,14 @@ class VMM(Protocol):
 
     async def resume(self, monitor_socket: Path) -> None:
         """Let the vCPUs run. Raises ``VMMFailed``."""
+        ...
+
+    async def forward(
+        self, monitor_socket: Path, before: Sequence[Forward], after: Sequence[Forward]
+    ) -> None:
+        """Let the VMM's own network publish the ports ``after`` in place of ``before``.
+
+        Raises ``Conflict`` for a port that is taken, ``VMMFailed`` where there is no such
+        network.
+        """
         ...

@@ -128,8 +128,11 @@ def _network(network: NetworkDevice, tap: int | None) -> Iterable[str]:
     if tap is not None:
         yield from ("-netdev", f"tap,id=net,fd={tap}")
     else:
-        forward = f",hostfwd=tcp:127.0.0.1:{network.ssh_port}-:22" if network.ssh_port else ""
-        yield from ("-netdev", f"user,id=net,ipv6=off{forward}")
+        ssh = f",hostfwd=tcp:127.0.0.1:{network.ssh_port}-:22" if network.ssh_port else ""
+        ports = "".join(
+            f",hostfwd={f.protocol}:0.0.0.0:{f.host_port}-:{f.guest_port}" for f in network.forwards
+        )
+        yield from ("-netdev", f"user,id=net,ipv6=off{ssh}{ports}")
     yield from ("-device", f"virtio-net-device,netdev=net,mac={network.mac}")
 
 

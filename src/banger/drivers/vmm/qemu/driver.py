@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from banger.drivers.vmm import child, console_log
 from banger.drivers.vmm.architecture import KERNEL_HEAD, Accelerator, Architecture, of_host
 from banger.drivers.vmm.base import BootSpec, Capabilities, RunState, VMMExit
-from banger.drivers.vmm.qemu import exit_reason, monitor
+from banger.drivers.vmm.qemu import exit_reason, monitor, user_ports
 from banger.drivers.vmm.qemu.command_line import Platform, render
 from banger.drivers.vmm.qemu.descriptors import may_read, opened
 from banger.errors import DeadlineExceeded, HostNotReady, InvalidInput, VMMFailed
@@ -20,6 +20,7 @@ from banger.host.command import Command, find_program, run
 from banger.host.files import explained
 from banger.host.spawn import spawn_detached
 from banger.host.tsc import tsc_khz
+from banger.model.network import Forward
 from banger.model.vm import Machine
 
 #: How long QEMU may take from its start to a running guest, in seconds: about 0.1 on an idle
@@ -154,6 +155,9 @@ class QemuVMM:
             return False
         return True
 
+    async def press_power(self, monitor_socket: Path) -> bool:  # noqa: ARG002 - the protocol's
+        return False  # the machine ``microvm`` has neither keyboard nor button
+
     async def run_state(self, monitor_socket: Path) -> RunState:
         async with monitor.connected(monitor_socket, timeout=_MONITOR_TIMEOUT) as client:
             match await client.status():
@@ -170,6 +174,12 @@ class QemuVMM:
     async def resume(self, monitor_socket: Path) -> None:
         async with monitor.connected(monitor_socket, timeout=_MONITOR_TIMEOUT) as client:
             await client.execute("cont")
+
+    async def forward(
+        self, monitor_socket: Path, before: Sequence[Forward], after: Sequence[Forward]
+    ) -> None:
+        async with monitor.connected(monitor_socket, timeout=_MONITOR_TIMEOUT) as client:
+            await user_ports.publish(client, before, after)
 
     def _check_kernel(self, kernel: Path) -> None:
         # QEMU would take nearly any file for a kernel of 1995, and let the guest hang.

@@ -31,6 +31,10 @@ class Monitor:
         self, command: str, arguments: dict[str, object] | None = None
     ) -> dict[str, object]:
         """Run a command and return what it gave back (empty if that is no object)."""
+        result = await self._returned(command, arguments)
+        return result if isinstance(result, dict) else {}
+
+    async def _returned(self, command: str, arguments: dict[str, object] | None) -> object:
         self._last_id += 1
         request: dict[str, object] = {"execute": command, "id": self._last_id}
         if arguments:
@@ -46,8 +50,12 @@ class Monitor:
                 continue  # an event, or the late answer to something given up
             if "error" in reply:
                 raise _refused(command, reply["error"])
-            result = reply.get("return")
-            return result if isinstance(result, dict) else {}
+            return reply.get("return")
+
+    async def human(self, line: str) -> str:
+        """Run a line of the human monitor and return what it prints, as a rule nothing."""
+        answer = await self._returned("human-monitor-command", {"command-line": line})
+        return answer if isinstance(answer, str) else ""
 
     async def status(self) -> str:
         """The run state: ``running``, ``paused``, ``prelaunch``, ``io-error``, ..."""

@@ -1,0 +1,162 @@
+"""Starts of tiny guests on the real Firecracker: the driver against a bare spawn and API calls."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from banger.drivers.vmm.base import BootSpec, NetworkDevice
+from banger.drivers.vmm.firecracker import bodies, client
+from banger.drivers.vmm.firecracker.driver import FirecrackerVMM
+from banger.drivers.vmm.firecracker.version import parse_version
+from banger.errors import BangerError
+from banger.host.firecracker_binary import FirecrackerBinary
+from banger.host.spawn import spawn_detached
+from banger.host.tiny_guest import tiny_guest
+from banger.naming import new_id, process_name
+from tests.firecracker_program import firecracker_program
+
+#: VMs started in each turn, and how many at a time.
+VMS = 64
+WORKERS = (1, 4, 16)
+#: The driver's rate against the bare one's.
+GOAL = 0.5
+Start = Callable[[BootSpec], Awaitable[int]]
+
+
+def run(rounds: int) -> list[str]:
+    program = firecracker_program()
+    return asyncio.run(_measure(program, rounds))
+
+
+async def _measure(program: FirecrackerBinary, rounds: int) -> list[str]:
+    vmm = FirecrackerVMM(executable=program.path, version=parse_version(program.version))
+
+    async def driver(spec: BootSpec) -> int:
+        return (await vmm.launch(spec)).pid
+
+    async def bare(spec: BootSpec) -> int:
+        return await _bare(program.path, spec)
+
+    lines = [f"tiny guests on Firecracker {program.version} (n={rounds} x {VMS} VMs, interleaved)"]
+    memory = 0.0
+    for workers in WORKERS:
+        rates: dict[str, list[float]] = {"bare": [], "driver": []}
+        seconds: list[float] = []
+        for turn in range(rounds):
+            order: list[tuple[str, Start]] = [("bare", bare), ("driver", driver)]
+            for name, start in order if turn % 2 == 0 else reversed(order):
+                rate, times, held = await _turn(start, workers)
+                rates[name].append(rate)
+                if name == "driver":
+                    seconds += times
+                    memory = max(memory, held)
+        ours, theirs = statistics.median(rates["driver"]), statistics.median(rates["bare"])
+        ratio = ours / theirs
+        verdict = "met" if ratio >= GOAL else f"MISSED (goal {GOAL})"
+        cuts = statistics.quantiles(seconds, n=20)
+        lines.append(
+            f"  {workers:>2} workers: driver {ours:6.1f}/s, bare {theirs:6.1f}/s,"
+            f" ratio {ratio:.2f} {verdict}; start p50 {cuts[9] * 1000:.0f} ms,"
+            f" p95 {cuts[18] * 1000:.0f} ms"
+        )
+    lines.append(f"  most memory of one VMM above the guest's own: {memory:.1f} MiB (PSS)")
+    return lines
+
+
+async def _turn(start: Start, workers: int) -> tuple[float, list[float], float]:
+    """VMs a second, the seconds of each start, and the PSS of one VMM in MiB."""
+    folder = Path(tempfile.mkdtemp(prefix="bgr-bench-"))
+    pids: list[int] = []
+    times: list[float] = []
+    waiting = [_spec(folder) for _ in range(VMS)]
+
+    async def work() -> None:
+        while waiting:
+            spec = waiting.pop()
+            began = time.monotonic()
+            pids.append(await start(spec))
+            times.append(time.monotonic() - began)
+
+    began = time.monotonic()
+    try:
+        await asyncio.gather(*(work() for _ in range(workers)))
+        rate = VMS / (time.monotonic() - began)
+        return rate, times, _pss_mib(pids[0])
+    finally:
+        _end(pids)
+        shutil.rmtree(folder)
+
+
+def _end(pids: list[int]) -> None:
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def _spec(top: Path) -> BootSpec:
+    vm_id = new_id()
+    folder = top / vm_id
+    folder.mkdir()
+    kernel = folder / "kernel"
+    kernel.write_bytes(tiny_guest(b"up\n"))
+    return BootSpec(
+        vm_id=vm_id,
+        process_name=process_name(os.geteuid(), vm_id),
+        vcpus=1,
+        memory_mib=64,
+        kernel=kernel,
+        initrd=None,
+        arguments=(),
+        drives=(),
+        network=NetworkDevice(mac="02:00:00:00:00:01"),
+        console_log=folder / "console.log",
+        console_socket=folder / "console.sock",
+        monitor_socket=folder / "monitor.sock",
+        agent_socket=folder / "agent.sock",
+        events=folder / "events",
+        log=folder / "log",
+    )
+
+
+async def _bare(program: Path, spec: BootSpec) -> int:
+    """The least that starts the same machine: no checks, no records, no locks."""
+    folder = spec.kernel.parent
+    (folder / bodies.METRICS).touch()
+    (folder / "log").touch()
+    with (folder / "console.log").open("wb") as console:
+        own = ("--id", spec.process_name, "--api-sock", "monitor.sock", "--log-path", "log")
+        output = console.fileno()
+        pid = spawn_detached(
+            (str(program), *own),
+            env={},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=folder,
+        )
+    while True:
+        try:
+            await client.call(spec.monitor_socket, bodies.GET_VERSION, timeout=10)
+            break
+        except BangerError:
+            await asyncio.sleep(0.001)
+    for request in (*bodies.requests(spec, parse_version("1.12.1")), bodies.START):
+        await client.call(spec.monitor_socket, request, timeout=10)
+    return pid
+
+
+def _pss_mib(pid: int) -> float:
+    """Proportional memory of the process in MiB; a tiny guest touches next to none of its own."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) / 1024
+    return 0.0

@@ -1,0 +1,185 @@
+"""Names of VMs as records of mapdns, served by the daemon and wired to the host's resolver."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from banger import naming
+from banger.drivers.dns.base import NameStatus, Publication, ResolverWiring, Wanted
+from banger.drivers.dns.listening import Listening, serves_guests
+from banger.errors import BangerError, Conflict
+from banger.host.threads import in_thread
+from banger.mapdns.records import Record, Records, full_name
+from banger.mapdns.server import Answers
+from banger.model.network import Lease
+
+_log = logging.getLogger(__name__)
+#: Seconds between two looks whether somebody else has changed the records.
+WATCH_SECONDS = 1.0
+#: resolv.conf(5): the resolver looks at no more than three.
+_MOST_SERVERS = 3
+
+
+class MapdnsNames:
+    """The one name service of a daemon; nothing runs before the first name is published."""
+
+    def __init__(self, records: Records, choose: Callable[[], ResolverWiring], uid: int) -> None:
+        """``choose`` may look at the host, and is asked again while it finds nothing to wire."""
+        self._records = records
+        self._answers = Answers(records)
+        self._listening = Listening(self._answers)
+        self._choose = choose
+        self._wiring: ResolverWiring | None = None
+        self._uid = uid
+        self._published: dict[str, Publication] = {}
+        self._refused: dict[str, str] = {}
+        self._watching: asyncio.Task[None] | None = None
+        self._lock = asyncio.Lock()
+        self._asked = self._done = 0
+        self._problem = ""
+        self._wired = False
+
+    async def publish(self, publication: Publication) -> None:
+        vm_id = publication.vm_id
+        self._refused.pop(vm_id, None)
+        try:
+            full = full_name(publication.name)
+            await in_thread(
+                lambda _: self._records.change(lambda table: self._put(table, publication))
+            )
+        except BangerError as error:
+            self._refused[vm_id] = f"{error.brief}: {error.cause}"
+            raise
+        self._published[vm_id] = dataclasses.replace(publication, name=full)
+        await self._apply()
+
+    async def withdraw(self, vm_id: str) -> None:
+        mark = self._mark(vm_id)
+        self._refused.pop(vm_id, None)
+        recorded = any(record.owner == mark for record in self._answers.table().values())
+        if recorded:
+            await in_thread(lambda _: self._records.change(lambda table: _drop(table, {mark})))
+        if self._published.pop(vm_id, None) is not None or recorded:
+            await self._apply()
+
+    async def settle(self, publications: Sequence[Publication], busy: Collection[str]) -> None:
+        kept = {self._mark(vm_id) for vm_id in busy}
+
+        def edit(table: dict[str, Record]) -> None:
+            ours = {record.owner for record in table.values() if self._is_ours(record)}
+            _drop(table, ours - kept)
+            for publication in publications:
+                try:
+                    self._put(table, publication)
+                except BangerError as error:
+                    self._refused[publication.vm_id] = f"{error.brief}: {error.cause}"
+                    continue
+                named = dataclasses.replace(publication, name=full_name(publication.name))
+                self._published[publication.vm_id] = named
+
+        if publications or self._answers.table():
+            await in_thread(lambda _: self._records.change(edit))
+        if self._published or (await self._chosen()).leftover():
+            await self._apply()
+
+    def nameservers(self, lease: Lease) -> tuple[str, ...]:
+        if not lease.tap or not serves_guests():
+            return lease.nameservers
+        others = (server for server in lease.nameservers if server != lease.gateway)
+        return (lease.gateway, *others)[:_MOST_SERVERS]
+
+    def dns_name(self, vm_id: str) -> str:
+        publication = self._published.get(vm_id)
+        return publication.name if publication and self._wired else ""
+
+    def obstacle(self, vm_id: str) -> str:
+        if vm_id in self._refused:
+            return self._refused[vm_id]
+        return self._problem if vm_id in self._published else ""
+
+    def list(self) -> Mapping[str, str]:
+        return {entry.name: entry.address for entry in self._published.values()}
+
+    def status(self) -> NameStatus:
+        wired = self._wiring.name if self._wiring is not None and self._wired else ""
+        return NameStatus(self._listening.server, wired, self._problem)
+
+    async def close(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+            self._watching = None
+        await self._listening.close()
+
+    def _put(self, table: dict[str, Record], publication: Publication) -> None:
+        full, mark = full_name(publication.name), self._mark(publication.vm_id)
+        found = table.get(full)
+        if found is not None and found.owner != mark:
+            raise Conflict(
+                f"the name {full} is taken",
+                cause=f"it was set to {found.addresses[0]} by {found.owner or 'hand'}",
+                resolution=f"mapdns rm {full}, then restart the VM",
+            )
+        _drop(table, {mark})  # an earlier name of the same VM
+        table[full] = Record((publication.address,), mark)
+
+    async def _apply(self) -> None:
+        """Bring server and wiring to what is published; many at once share one round."""
+        self._asked += 1
+        wanted = self._asked
+        async with self._lock:
+            if self._done >= wanted:
+                return
+            now = self._asked
+            gateways = {entry.gateway for entry in self._published.values()}
+            if self._published:
+                await self._listening.ensure(gateways)
+                if self._watching is None:
+                    self._watching = asyncio.create_task(self._watch())
+            elif self._listening.server:
+                await self._listening.ensure(set())
+            await self._wire()
+            self._done = now
+
+    async def _wire(self) -> None:
+        table = {name: record.addresses[0] for name, record in self._answers.table().items()}
+        links = {vm_id: naming.tap_name(vm_id) for vm_id in self._published}
+        try:
+            wiring = await self._chosen()
+            await wiring.wire(Wanted(table, links, self._listening.server))
+        except BangerError as error:
+            problem = error.cause or error.brief
+            if problem != self._problem:
+                _log.warning("names are not wired: %s", problem)
+            self._wired, self._problem = False, problem
+        else:
+            self._wired, self._problem = bool(links and wiring.name), ""
+
+    async def _chosen(self) -> ResolverWiring:
+        if self._wiring is None or not self._wiring.name:
+            self._wiring = await in_thread(lambda _: self._choose())
+        return self._wiring
+
+    async def _watch(self) -> None:
+        """See what ``mapdns set`` and ``rm`` do meanwhile."""
+        stamp = self._records.stamp()
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            found = self._records.stamp()
+            if found != stamp and self._published:
+                stamp = found
+                await self._apply()
+
+    def _mark(self, vm_id: str) -> str:
+        return naming.tap_alias(self._uid, vm_id)
+
+    def _is_ours(self, record: Record) -> bool:
+        return record.owner.startswith(naming.tap_alias(self._uid, ""))
+
+
+def _drop(table: dict[str, Record], marks: set[str]) -> None:
+    for name in [name for name, record in table.items() if record.owner in marks]:
+        del table[name]

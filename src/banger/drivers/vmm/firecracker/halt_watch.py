@@ -1,0 +1,61 @@
+"""Ends a Firecracker whose guest has switched itself off: on x86 the machine has no switch.
+
+The kernel says so in its last line on the console, and nothing comes after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+from banger.drivers.vmm import console_log
+from banger.drivers.vmm.firecracker import boot_record, exit_reason
+from banger.drivers.vmm.firecracker.boot_record import BootRecord
+from banger.host import process
+from banger.model.vm import Machine
+
+#: Seconds between two looks at the console's length. Two equal ones make an end.
+PAUSE = 0.5
+#: How much of the console's end is read, in bytes.
+_TAIL = 512
+
+
+async def end_when_halted(machine: Machine) -> None:
+    """Return when the process was ended because its guest had halted; else never."""
+    record = boot_record.of_process(machine.pid)
+    if record is None or record.start_ticks != machine.start_ticks:
+        return
+    await _until_halted(Path(record.console_log), record.console_bytes)
+    if note_end(record, "halted"):
+        process.kill_exact(record.pid, record.start_ticks, signal.SIGTERM)
+
+
+async def _until_halted(console: Path, start: int) -> None:
+    before = seen = -1
+    while True:
+        size = console_log.size_of(console)
+        if size == before != seen:
+            seen = size
+            if exit_reason.says_halted(console_log.read_tail(console, _TAIL, start)):
+                return
+        before = size
+        await asyncio.sleep(PAUSE)
+
+
+def note_end(record: BootRecord, why: str) -> bool:
+    """Write into the events why the process is about to be ended; False if it is gone."""
+    if process.start_ticks(record.pid) != record.start_ticks:
+        return False
+    if not process.carries_mark(process.argv_of(record.pid), record.process_name):
+        return False
+    with contextlib.suppress(OSError):
+        flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(record.events, flags)
+        try:
+            os.write(descriptor, exit_reason.note(ended=why))
+        finally:
+            os.close(descriptor)
+    return True

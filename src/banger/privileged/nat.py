@@ -1,0 +1,163 @@
+"""Lets packets between guests, host and world pass: reads, changes and writes a user's table."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from banger.privileged import ruleset
+from banger.privileged.calls import CallFailed, NatApply, NatClear
+from banger.privileged.checks import parse_forward
+from banger.privileged.listeners import listeners
+from banger.privileged.routes import parse_routes
+from banger.privileged.ruleset import Guest, Rules
+
+#: Runs nft with arguments and standard input, and returns what it printed.
+Nft = Callable[[tuple[str, ...], str], str]
+_NET = Path("/sys/class/net")
+_CONF = Path("/proc/sys/net/ipv4/conf")
+#: Only root writes here; one lock for each user.
+_LOCKS = Path("/run/banger-privileged")
+_TABLE = re.compile(r"banger_[0-9]{1,10}")
+_TAP_PREFIX = "bgr"
+
+
+def apply(call: NatApply, uid: int, nft: Nft) -> None:
+    """Carry out the call. Raises ``CallFailed`` (foreign) for a port that others use."""
+    guest = Guest(
+        tap=call.name,
+        mac=call.guest_mac,
+        address=call.guest_address,
+        internet=call.internet,
+        isolated=call.isolated,
+        host=call.host,
+        forwards=tuple(sorted(call.forwards)),
+    )
+    with _locked(uid):
+        tables = _tables(nft)
+        before = tables.get(ruleset.table_name(uid), Rules())
+        others = [rules for name, rules in tables.items() if name != ruleset.table_name(uid)]
+        _refuse_ports_in_use(guest, before, others)
+        guests = {**before.guests, call.name: guest}
+        _write(uid, before, guests, others, nft)
+        conf = _CONF / call.name
+        # Connections to 127.0.0.1 come back on the TAP only with this; the table lets no
+        # packet of the guest's own reach a loopback address.
+        _set(conf / "route_localnet", "1" if guest.forwards else "0")
+        _set(conf / "forwarding", "1")
+
+
+def clear(call: NatClear, uid: int, nft: Nft) -> None:
+    """Carry out the call; what is not there is no error."""
+    with _locked(uid):
+        _set(_CONF / call.name / "forwarding", "0")
+        tables = _tables(nft)
+        before = tables.pop(ruleset.table_name(uid), None)
+        if before is not None:
+            guests = {tap: old for tap, old in before.guests.items() if tap != call.name}
+            _write(uid, before, guests, list(tables.values()), nft)
+
+
+def _write(
+    uid: int, before: Rules, wanted: dict[str, Guest], others: Sequence[Rules], nft: Nft
+) -> None:
+    """Write the table and switch forwarding for the interfaces that lead to the world."""
+    # A TAP that is gone took its guest along.
+    rules = Rules({tap: guest for tap, guest in wanted.items() if (_NET / tap).exists()})
+    shared = frozenset[str]().union(*(other.uplinks for other in others))
+    ours = frozenset[str]()
+    if rules.routes:
+        ours = frozenset(
+            name
+            for name in uplinks()
+            if name in before.uplinks or name in shared or _get(_CONF / name / "forwarding") == "0"
+        )
+    rules = dataclasses.replace(rules, uplinks=ours)
+    # The rules are there before anything is forwarded.
+    if not rules.guests:
+        nft(("-f", "-"), ruleset.render_removal(uid))
+    elif not (before.current and _changed(uid, before, rules, nft)):
+        nft(("-f", "-"), ruleset.render(uid, rules))
+    for name in ours:
+        _set(_CONF / name / "forwarding", "1")
+    for name in before.uplinks - ours - shared:
+        _set(_CONF / name / "forwarding", "0")
+
+
+def _changed(uid: int, before: Rules, after: Rules, nft: Nft) -> bool:
+    """Change the elements that differ; false if the table was not as it had been read."""
+    text = ruleset.render_change(uid, before, after)
+    try:
+        if text:
+            nft(("-f", "-"), text)
+    except CallFailed:
+        return False
+    return True
+
+
+def uplinks() -> set[str]:
+    """The interfaces with a route of their own that are neither loopback nor TAPs of banger."""
+    routes = parse_routes(Path("/proc/net/route").read_text())
+    names = {route.interface for route in routes}
+    return {name for name in names if name != "lo" and not name.startswith(_TAP_PREFIX)}
+
+
+def _tables(nft: Nft) -> dict[str, Rules]:
+    """The tables of all of this host's users of banger, by name; foreign ones are refused."""
+    document = json.loads(nft(("-j", "list", "tables", "inet"), ""))
+    names = [entry["table"]["name"] for entry in document["nftables"] if "table" in entry]
+    listed = ((name, _listing(name, nft)) for name in names if _TABLE.fullmatch(name))
+    return {name: ruleset.parse(text) for name, text in listed if text}
+
+
+def _listing(table: str, nft: Nft) -> str:
+    try:
+        return nft(("-j", "list", "table", "inet", table), "")
+    except CallFailed:
+        return ""  # another user's, and gone meanwhile
+
+
+def _refuse_ports_in_use(guest: Guest, before: Rules, others: Sequence[Rules]) -> None:
+    old = before.guests.get(guest.tap)
+    had = {parse_forward(text)[:2] for text in old.forwards} if old else set()
+    held = [other for tap, other in before.guests.items() if tap != guest.tap]
+    held += [other for rules in others for other in rules.guests.values()]
+    taken = {parse_forward(text)[:2] for other in held for text in other.forwards}
+    for protocol, port in (parse_forward(text)[:2] for text in guest.forwards):
+        if (protocol, port) in taken:
+            raise CallFailed("foreign", f"port {port}/{protocol} is published by another VM")
+        if (protocol, port) not in had and port in listeners(protocol):
+            raise CallFailed("foreign", f"a program of the host listens on port {port}/{protocol}")
+
+
+@contextlib.contextmanager
+def _locked(uid: int) -> Iterator[None]:
+    """Hold the user's lock; the kernel lets go of it when we end, however we end."""
+    _LOCKS.mkdir(mode=0o700, exist_ok=True)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(_LOCKS / f"{uid}.lock", flags, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _get(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _set(path: Path, value: str) -> None:
+    """Write a setting of an interface; one that is gone needs none."""
+    if _get(path) not in ("", value):
+        with contextlib.suppress(FileNotFoundError):
+            path.write_text(value)

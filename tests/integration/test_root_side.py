@@ -1,0 +1,260 @@
+"""The installed root side, reached through the real sudo by an ordinary user."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+
+import banger
+from banger import naming
+from banger.host import root_side
+from banger.host.root_side import Place
+from banger.privileged import execute, installation, sudoers
+from banger.privileged.calls import CATALOGUE_VERSION, TapShow, call_to_json
+from tests.requirements import needs
+
+pytestmark = needs("root", "sudo", "tap")
+#: Two users who may do nothing on any Debian: nobody, and games.
+USER, OTHER = 65534, 5
+
+
+def as_user(
+    *argv: str,
+    uid: int = USER,
+    stdin: str = "",
+    timeout: float = 60,
+    env: Mapping[str, str] = MappingProxyType({}),
+) -> subprocess.CompletedProcess[str]:
+    drop = ("setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups")
+    return subprocess.run(
+        [*drop, *argv], input=stdin, capture_output=True, text=True, timeout=timeout, check=False,
+        env={"PATH": os.environ["PATH"] + ":/usr/sbin", "LC_ALL": "C", **env}, cwd="/",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    """A root side of this test's own. /usr/local may be writable to the group staff."""
+    parent = Path(f"/usr/lib/bgrtest-{os.getpid()}")
+    parent.mkdir(mode=0o755)
+    made = Place(prefix=parent / "banger-privileged")
+    if made.sudoers_file(USER).exists():
+        parent.rmdir()
+        pytest.skip("this machine's user nobody has the root side")
+    try:
+        yield made
+    finally:
+        shutil.rmtree(parent)
+        made.sudoers_file(USER).unlink(missing_ok=True)
+
+
+@pytest.fixture
+def installed(place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
+    monkeypatch.setattr(root_side, "tun_is_closed", lambda: False)
+    root_side.install(USER, place)
+    return place
+
+
+def ask(place: Place, *calls: object, uid: int = USER, **env: str) -> Any:
+    request = json.dumps({"version": CATALOGUE_VERSION, "calls": calls})
+    program = str(installation.program(place.prefix))
+    done = as_user("sudo", "-n", program, uid=uid, stdin=request, env=env)
+    return json.loads(done.stdout) if done.stdout else done.stderr
+
+
+def tap_calls(vm_id: str, uid: int = USER) -> list[dict[str, object]]:
+    common: dict[str, object] = {
+        "name": naming.tap_name(vm_id),
+        "alias": naming.tap_alias(uid, vm_id),
+    }
+    create = {
+        "call": "tap_create",
+        **common,
+        "owner_uid": uid,
+        "host_address": "10.209.79.1/30",
+        "guest_address": "10.209.79.2",
+        "guest_mac": naming.mac_address(vm_id),
+    }
+    delete = {"call": "tap_delete", **common}
+    return [create, delete]
+
+
+def test_an_ordinary_user_makes_opens_and_removes_a_tap(installed: Place) -> None:
+    vm_id = naming.new_id()
+    create, delete = tap_calls(vm_id)
+    reply = ask(installed, create)
+    assert reply["sudoers"] == ""
+    assert reply["results"][0]["index"] > 0
+    try:
+        owner = Path(f"/sys/class/net/{naming.tap_name(vm_id)}/owner").read_text().strip()
+        assert int(owner) == USER
+        again = ask(installed, create)
+        assert again["results"] == reply["results"]
+    finally:
+        gone = ask(installed, delete)
+    assert gone["results"][0]["index"] == 0
+
+
+def test_nobody_works_for_another(installed: Place) -> None:
+    create, _ = tap_calls(naming.new_id(), uid=OTHER)
+    assert ask(installed, create)["error"]["reason"] == "refused"
+    assert "password is required" in ask(installed, create, uid=OTHER)
+    create, _ = tap_calls(naming.new_id(), uid=0)
+    assert ask(installed, create)["error"]["reason"] == "refused"
+
+
+def test_neither_arguments_nor_environment_get_through(installed: Place) -> None:
+    program = str(installation.program(installed.prefix))
+    for argv in (
+        ("sudo", "-n", program, "more"),
+        ("sudo", "-n", "/bin/sh"),
+        ("sudo", "-n", "-E", program),
+        ("sudo", "-n", "SUDO_UID=0", program),
+        ("sudo", "-n", "PYTHONPATH=/tmp", program),
+    ):
+        done = as_user(*argv, stdin="")
+        assert done.returncode != 0, argv
+        assert not done.stdout, argv
+    create, _ = tap_calls(naming.new_id(), uid=0)
+    assert ask(installed, create, SUDO_UID="0")["error"]["reason"] == "refused"
+
+
+@pytest.mark.parametrize("spoilt", ["owner", "mode", "link", "parent", "more"])
+def test_it_refuses_when_others_could_change_it(installed: Place, spoilt: str) -> None:
+    module = installed.prefix / "banger/privileged/checks.py"
+    match spoilt:
+        case "owner":
+            os.chown(module, USER, 0)
+        case "mode":
+            module.chmod(0o664)
+        case "link":
+            module.rename(module.with_suffix(".real"))
+            module.symlink_to(module.with_suffix(".real"))
+        case "parent":
+            installed.prefix.parent.chmod(0o777)
+        case "more":
+            os.mkfifo(installed.prefix / "banger/privileged/pipe")
+    reply = ask(installed, call_to_json(TapShow("bgr0123456789ab")))
+    assert reply["error"]["reason"] == "unsafe"
+    assert reply["results"] == []
+    assert root_side.problems(USER, installed)
+    installed.prefix.parent.chmod(0o755)
+
+
+def test_every_byte_is_verified(installed: Place) -> None:
+    assert root_side.problems(USER, installed) == []
+    line = installed.sudoers_file(USER)
+    line.write_text(line.read_text().replace('""', "*"))
+    (found,) = root_side.problems(USER, installed)
+    assert "is not as banger writes it" in found
+    line.write_text(sudoers.render(USER, installed.prefix))
+    (installed.prefix / "banger/privileged/extra.py").write_text("")
+    (found,) = root_side.problems(USER, installed)
+    assert "does not belong there" in found
+    (installed.prefix / "banger/privileged/extra.py").unlink()
+    (installed.prefix / "banger/privileged/nat.py").unlink()
+    assert root_side.problems(USER, installed)
+    root_side.install(USER, installed)
+    assert root_side.problems(USER, installed) == []
+    assert list(root_side.plan(USER, installed)) == []
+
+
+def test_the_line_is_one_that_sudo_takes(installed: Place) -> None:
+    line = installed.sudoers_file(USER)
+    assert line.stat().st_mode & 0o777 == 0o440
+    assert subprocess.run(["visudo", "-c", "-q", "-f", line], check=False).returncode == 0
+    commands = [text for text in line.read_text().splitlines() if not text.startswith("# ")]
+    assert commands == [
+        f'#{USER} ALL=(root) NOPASSWD:NOSETENV: {installed.prefix}/banger-privileged ""'
+    ]
+
+
+def test_it_goes_again(installed: Place) -> None:
+    assert len(root_side.remove(USER, installed)) >= 1
+    assert not installed.sudoers_file(USER).exists()
+    assert root_side.remove(USER, installed) in ([], [f"removed {installed.prefix}"])
+    assert "password is required" in ask(installed) or "command not found" in ask(installed)
+
+
+PROBE = """
+import asyncio, json, sys
+from pathlib import Path
+from banger.errors import BangerError
+from banger.host import sudo
+from banger.host.privilege import Privilege
+from banger.privileged.calls import TapShow
+sudo.TIMEOUT = float(sys.argv[2])
+sudo.perform.__defaults__ = (*sudo.perform.__defaults__[:-1], sudo.TIMEOUT)
+try:
+    facts = asyncio.run(Privilege(Path(sys.argv[1])).call([TapShow("bgr0123456789ab")]))
+    print(json.dumps([fact.name for fact in facts]))
+except BangerError as error:
+    print(json.dumps(error.as_dict()))
+"""
+
+
+def probe(place: Place, tmp: Path, timeout: float = 60) -> Any:
+    """What the daemon of an ordinary user gets, from a copy of banger that it may read."""
+    tree = tmp / "banger"
+    if not tree.exists():
+        shutil.copytree(Path(banger.__file__).parent, tree)
+        for folder in (tmp, *tmp.parents[:2]):
+            folder.chmod(0o755)
+    argv = (os.path.realpath(sys.executable), "-B", "-c", PROBE)
+    program = str(installation.program(place.prefix))
+    done = as_user(*argv, program, str(timeout), env={"PYTHONPATH": str(tmp)})
+    assert done.stdout, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_daemon_of_an_ordinary_user_gets_through(installed: Place, tmp_path: Path) -> None:
+    assert probe(installed, tmp_path) == ["bgr0123456789ab"]
+
+
+def test_a_hung_root_side_is_given_up(installed: Place, tmp_path: Path) -> None:
+    program = installation.program(installed.prefix)
+    # It answers the first time, as one that hangs later would.
+    once = installed.prefix / "once"
+    program.write_text(
+        "#!/usr/bin/python3 -IS\nimport os, time\n"
+        f"if not os.path.exists({str(once)!r}):\n"
+        f"    open({str(once)!r}, 'w')\n"
+        f'    print(\'{{"version": {CATALOGUE_VERSION}, "results": []}}\')\n'
+        "else:\n    time.sleep(20)\n"
+    )
+    started = time.monotonic()
+    error = probe(installed, tmp_path, timeout=1)
+    assert error["code"] == "deadline_exceeded"
+    assert error["brief"] == "the root side did not answer within 1 s"
+    assert error["resolution"]
+    assert time.monotonic() - started < 15
+
+
+def test_an_older_root_side_is_told(installed: Place, tmp_path: Path) -> None:
+    program = installation.program(installed.prefix)
+    program.write_text('#!/bin/sh\necho \'{"version": 1, "results": []}\'\n')
+    error = probe(installed, tmp_path)
+    assert error["code"] == "permission_refused"
+    assert "version" in error["cause"]
+    assert error["resolution"].startswith("sudo banger setup")
+
+
+def test_without_the_line_the_cure_is_named(installed: Place, tmp_path: Path) -> None:
+    installed.sudoers_file(USER).unlink()
+    error = probe(installed, tmp_path)
+    assert error["code"] == "permission_refused"
+    assert "password is required" in error["cause"]
+
+
+def test_nothing_was_left(installed: Place) -> None:
+    assert execute.facts("bgr0123456789ab").index == 0

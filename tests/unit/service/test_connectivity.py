@@ -1,0 +1,155 @@
+"""What users may ask of a VM's connectivity, and what becomes of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from banger.errors import AlreadyExists, Conflict, InvalidInput, NotFound, PermissionRefused
+from banger.model.network import Forward
+from banger.model.operation import Operation, OperationStatus
+from banger.service import reach
+from banger.service.requests import BuildRequest, CreateRequest
+from tests.fakes.house import House
+
+WEB = Forward("tcp", 8080, 80)
+
+
+async def ok(house: House, operation: Operation) -> dict[str, Any]:
+    ended = await house.operations.wait(operation.id)
+    assert ended.status is OperationStatus.SUCCEEDED, ended.error
+    return ended.result
+
+
+async def with_vms(root: Path, *names: str, nat: bool = False) -> House:
+    house = await House(root).start()
+    await ok(house, await house.images.build(BuildRequest()))
+    for name in names:
+        await ok(house, await house.vms.create(CreateRequest(name=name, memory_mib=64, nat=nat)))
+    return house
+
+
+def rules(house: House, name: str) -> Any:
+    return json.loads((house.world.root / "rules" / house.vms.get(name).lease.tap).read_text())
+
+
+async def start(house: House, name: str) -> None:
+    await ok(house, await house.power.start(name, wait=True, timeout=5))
+
+
+async def test_nat_is_kept_across_stop_and_start(tmp_path: Path) -> None:
+    house = await with_vms(tmp_path, "web")
+    assert await ok(house, await house.connectivity.nat("web", up=True)) == {
+        "nat": True,
+        "forwards": [],
+    }
+    await start(house, "web")
+    assert rules(house, "web")["internet"] is True
+    await ok(house, await house.power.stop("web", timeout=5))
+    assert not list((house.world.root / "rules").iterdir())
+    await start(house, "web")
+    assert rules(house, "web")["internet"] is True
+    await ok(house, await house.connectivity.nat("web", up=False))
+    assert rules(house, "web")["internet"] is False
+
+
+async def test_nat_at_creation(tmp_path: Path) -> None:
+    house = await with_vms(tmp_path, "web", nat=True)
+    await start(house, "web")
+    assert rules(house, "web")["internet"] is True
+
+
+async def test_ports_are_kept_unique_and_given_back(tmp_path: Path) -> None:
+    house = await with_vms(tmp_path, "web", "db")
+    await ok(house, await house.connectivity.publish("web", WEB))
+    await ok(house, await house.connectivity.publish("web", WEB))
+    with pytest.raises(AlreadyExists, match="8080") as caught:
+        await house.connectivity.publish("db", WEB)
+    assert "web" in caught.value.cause
+    with pytest.raises(AlreadyExists, match="already leads to web"):
+        await house.connectivity.publish("web", dataclasses.replace(WEB, guest_port=81))
+    await ok(house, await house.connectivity.publish("db", Forward("udp", 8080, 80)))
+    await ok(house, await house.connectivity.withdraw("web", WEB))
+    await ok(house, await house.connectivity.publish("db", WEB))
+    await ok(house, await house.vms.delete("db", force=False))
+    assert house.context.resources.held("port") == set()
+    with pytest.raises(NotFound):
+        await house.connectivity.withdraw("web", WEB)
+
+
+@pytest.mark.parametrize("forward", [Forward("tcp", 0, 80), Forward("sctp", 80, 80)])
+async def test_odd_ports_are_refused(tmp_path: Path, forward: Forward) -> None:
+    house = await with_vms(tmp_path, "web")
+    with pytest.raises(InvalidInput):
+        await house.connectivity.publish("web", forward)
+
+
+async def test_ports_of_root_are_refused_to_others(tmp_path: Path) -> None:
+    house = await with_vms(tmp_path, "web")
+    with pytest.raises(PermissionRefused) as caught:
+        await house.connectivity.publish("web", Forward("tcp", 80, 80))
+    assert caught.value.resolution == "banger vm forward web 8080:80"
+
+
+async def test_a_refused_rule_leaves_everything_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = await with_vms(tmp_path, "web")
+    await start(house, "web")
+    network = house.context.drivers.networks["tap"]
+    admit = network.admit
+
+    async def refuse(*arguments: Any) -> None:
+        monkeypatch.setattr(network, "admit", admit)
+        raise Conflict("a port is taken")
+
+    monkeypatch.setattr(network, "admit", refuse)
+    operation = await house.connectivity.publish("web", WEB)
+    ended = await house.operations.wait(operation.id)
+    assert ended.status is OperationStatus.FAILED
+    assert house.vms.get("web").spec.reach.forwards == ()
+    assert rules(house, "web")["forwards"] == []
+    assert house.context.resources.held("port") == set()
+
+
+async def test_rules_that_were_lost_are_put_in_place_again(tmp_path: Path) -> None:
+    house = await with_vms(tmp_path, "web", "db", nat=True)
+    await start(house, "web")
+    path = house.world.root / "rules" / house.vms.get("web").lease.tap
+    path.unlink()
+    await reach.restore(house.context, house.operations.busy_with)
+    assert rules(house, "web")["internet"] is True
+    assert len(list(path.parent.iterdir())) == 1, "the other one does not run"
+
+
+async def test_a_network_of_the_vmm_is_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = await with_vms(tmp_path, "web")
+    network = house.context.drivers.networks["tap"]
+    monkeypatch.setattr(network, "closed", False)
+    monkeypatch.setattr(network, "live", False)
+    with pytest.raises(Conflict, match="cannot be kept from the internet"):
+        await house.connectivity.nat("web", up=False)
+    await ok(house, await house.connectivity.nat("web", up=True))
+    await ok(house, await house.connectivity.publish("web", WEB))
+    await start(house, "web")
+    asked = []
+
+    async def forward(monitor_socket: Path, before: Any, after: Any) -> None:
+        asked.append((before, after))
+
+    monkeypatch.setattr(house.context.drivers.vmms["fake"], "forward", forward)
+    await ok(house, await house.connectivity.withdraw("web", WEB))
+    assert asked == [((WEB,), ())]
+
+
+async def test_a_row_of_an_older_banger_is_read(tmp_path: Path) -> None:
+    house = await with_vms(tmp_path, "web")
+    with house.context.database.transaction() as connection:
+        connection.execute("UPDATE vm SET spec = json_remove(spec, '$.reach')")
+    assert house.vms.get("web").spec.reach.internet is False
