@@ -75,6 +75,7 @@ git clone --quiet "file://$checkout" "$root/root/banger"
 
 # What pip must know to reach the package index from here; the rest of the environment stays out.
 index=${PIP_INDEX_URL:-$(python3 -m pip config get global.index-url 2>/dev/null || true)}
+# The root is exchanged and not only changed: in a chroot, user namespaces are refused.
 inside() {
     env --ignore-environment HOME=/root TERM=dumb LANG=C.UTF-8 \
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
@@ -82,7 +83,14 @@ inside() {
         ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} \
         ${no_proxy:+no_proxy="$no_proxy"} ${index:+PIP_INDEX_URL="$index"} \
         PIP_CERT=/etc/ssl/certs/ca-certificates.crt PIP_DEFAULT_TIMEOUT=180 \
-        chroot "$root" sh -c 'cd /root/banger && exec "$@"' sh "$@" </dev/null
+        unshare --mount sh -euc '
+            cd "$1"
+            shift
+            pivot_root . mnt
+            cd /root/banger
+            umount --lazy /mnt
+            exec "$@"
+        ' sh "$root" "$@" </dev/null
 }
 
 report=
