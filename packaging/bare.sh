@@ -76,6 +76,7 @@ git clone --quiet "file://$checkout" "$root/root/banger"
 # What pip must know to reach the package index from here; the rest of the environment stays out.
 index=${PIP_INDEX_URL:-$(python3 -m pip config get global.index-url 2>/dev/null || true)}
 # The root is exchanged and not only changed: in a chroot, user namespaces are refused.
+# shellcheck disable=SC2016 # the inner shell expands it
 inside() {
     env --ignore-environment HOME=/root TERM=dumb LANG=C.UTF-8 \
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
