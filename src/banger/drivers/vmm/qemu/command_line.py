@@ -59,7 +59,9 @@ def _machine(spec: BootSpec, platform: Platform) -> Iterable[str]:
     accelerator = "kvm"
     if platform.accelerator == "tcg":
         cache = min(max(spec.memory_mib // 4, _MIN_CODE_CACHE), _MAX_CODE_CACHE)
-        accelerator = f"tcg,thread=multi,tb-size={cache}"
+        # One thread for all vCPUs: with one each, a vCPU may run code that another has just
+        # patched (static keys), and the kernel dies of a stale breakpoint ("Oops: int3").
+        accelerator = f"tcg,thread=single,tb-size={cache}"
     yield from ("-machine", platform.architecture.machine)
     yield from ("-accel", accelerator, "-cpu", platform.architecture.cpu[platform.accelerator])
     yield from ("-smp", str(spec.vcpus), "-m", f"{spec.memory_mib}M")
