@@ -71,6 +71,13 @@ def _tap() -> str:
     return ""
 
 
+def _loop() -> str:
+    """A file can become a block device here: root, and a kernel with a free loop device."""
+    if _root():
+        return _root()
+    return "" if _runs("losetup", "--find") else "there is no loop device"
+
+
 def _kvm() -> str:
     """Cheap half of the proof: the product's own probe boots a guest, this one only looks."""
     try:
@@ -145,6 +152,7 @@ PROBES: dict[str, Callable[[], str]] = {
     "root": _root,
     "userns": _userns,
     "tap": _tap,
+    "loop": _loop,
     "kvm": _kvm,
     "bare-kvm": _bare_kvm,
     "firecracker": _firecracker,

@@ -15,7 +15,7 @@ from tests.plugins.built_image import BuiltImage
 from tests.plugins.fixtures import temporary_home
 from tests.plugins.home import Home
 from tests.plugins.inventory import Inventory
-from tests.requirements import needs
+from tests.requirements import needs, reason
 
 pytestmark = needs("qemu", "image", "ssh")
 
@@ -25,6 +25,8 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "vm.start": ("stopped", ("start", "web", "--no-wait")),
     "vm.stop": ("running", ("stop", "web", "--timeout", "1")),
     "vm.kill": ("running", ("kill", "web")),
+    "vm.nat": ("running", ("nat", "up", "web")),
+    "vm.forward": ("running", ("vm", "forward", "web", "8089:22")),
     "vm.delete": ("running", ("rm", "--force", "web")),
 }
 POINTS = [
@@ -96,6 +98,8 @@ def _check_host(banger: Home, state: str) -> None:
         "stopped": ["file"],
         "running": ["file", "file", *(["interface"] if os.geteuid() == 0 else []), "process"],
     }[state]
+    if "interface" in expected and not reason("nft"):
+        expected.append("rules")
     assert kinds == expected, items
 
 

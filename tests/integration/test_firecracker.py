@@ -287,6 +287,30 @@ async def test_drives_are_held_until_the_vmm_ends(vmm: FirecrackerVMM, boot: Boo
     await vmm.launch(replace(second, drives=drives))
 
 
+@pytest.mark.needs("root", "loop")
+async def test_a_block_device_is_a_drive(vmm: FirecrackerVMM, boot: Boot) -> None:
+    spec = boot()
+    disk = spec.kernel.with_name("disk")
+    disk.write_bytes(bytes(4 << 20))
+    made = subprocess.run(
+        ["losetup", "--find", "--show", disk], check=True, capture_output=True, text=True
+    )
+    device = made.stdout.strip()
+    before = Path(device).stat()
+    try:
+        drives = (Drive("root", Path(device), "raw"),)
+        machine = await vmm.launch(replace(spec, drives=drives))
+        with pytest.raises(Conflict):
+            await vmm.launch(replace(boot(), drives=drives))
+        assert vmm.is_alive(machine, spec.process_name)
+        await vmm.kill(machine, spec.process_name)
+        after = Path(device).stat()
+        assert (after.st_mode, after.st_gid) == (before.st_mode, before.st_gid)
+        assert not [path for path in disk.parent.iterdir() if path.is_block_device()]
+    finally:
+        subprocess.run(["losetup", "--detach", device], check=True)
+
+
 @contextlib.contextmanager
 def tap(name: str) -> Iterator[int]:
     """A TAP that goes when its descriptor is closed, and is free for others to open until then."""

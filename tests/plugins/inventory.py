@@ -39,6 +39,8 @@ class Inventory:
         for pid, arguments in _processes():
             if any(mark in arguments for mark in marks):
                 items.add(f"process {pid}: {arguments.replace(bytes(1), b' ').decode()[:200]}")
+        rules = _rules()
+        items.update(f"rules {tap_name(vm_id)}" for vm_id in ids if tap_name(vm_id) in rules)
         for line in Path("/proc/self/mounts").read_text(errors="replace").splitlines():
             if str(root) in line:
                 items.add(f"mount {line}")
@@ -69,6 +71,15 @@ def ids_in(paths: Paths) -> set[str]:
         if folder.is_dir():
             found.update(path.name for path in folder.iterdir() if _ID.fullmatch(path.name))
     return found
+
+
+def _rules() -> str:
+    """The nftables table of this user's guests; nothing where there is none, or no right to it."""
+    argv = ("/usr/sbin/nft", "list", "table", "inet", f"banger_{os.geteuid()}")
+    try:
+        return subprocess.run(argv, capture_output=True, text=True, check=False).stdout
+    except OSError:
+        return ""
 
 
 def _has_link(name: str) -> bool:

@@ -47,6 +47,27 @@ def test_an_ordinary_user_is_told_to_use_sudo(banger: CLIHome, option: str) -> N
     assert "sudo " in result.stderr
 
 
+def test_a_firecracker_is_shown_before_it_is_fetched(banger: CLIHome) -> None:
+    result = banger("setup", "--firecracker", "fetch", "--dry-run")
+    assert result.status == 0
+    assert "SHA-256" in result.stdout
+    assert not (banger.root / "data").exists() or not list((banger.root / "data").rglob("fire*"))
+
+
+def test_a_file_that_is_no_firecracker_is_refused(banger: CLIHome) -> None:
+    for source in ("/bin/true", "/nowhere/firecracker"):
+        result = banger("setup", "--firecracker", source)
+        assert result.status == 9, result.stderr
+        assert "try:" in result.stderr
+
+
+def test_sudo_is_not_for_firecracker(banger: CLIHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    result = banger("setup", "--firecracker", "fetch", SUDO_UID="1000")
+    assert result.status == 2
+    assert "banger setup --firecracker fetch" in result.stderr
+
+
 @pytest.mark.parametrize("name", ["no such user", "99999999999999999999x", "-1"])
 def test_unknown_users_are_refused(banger: CLIHome, name: str) -> None:
     assert banger("setup", f"--user={name}", "--dry-run").status == 2

@@ -18,27 +18,39 @@ _abandoned: set[asyncio.Task[dict[str, object]]] = set()
 
 
 class ApiRefused(VMMFailed):
-    """Firecracker said no. ``fault_message`` is its own reason, ``status`` the HTTP status."""
+    """Firecracker said no: the cause is its own reason (``fault_message``)."""
 
-    def __init__(self, request: Request, status: int, fault_message: str) -> None:
-        super().__init__(
-            f"Firecracker refused {request.method} {request.path}",
-            cause=fault_message or f"status {status}, without a reason",
-            resolution=_RESOLUTION,
-        )
-        self.status = status
-        self.fault_message = fault_message
+    code = "vmm_refused"
+    #: The HTTP status; 0 for a reply that is no HTTP.
+    status: int = 0
+
+    @property
+    def fault_message(self) -> str:
+        return self.cause
 
 
 class ApiGone(VMMFailed):
     """Nobody listens, or the process ended before it had replied."""
 
-    def __init__(self, request: Request, cause: str) -> None:
-        super().__init__(
-            f"Firecracker's API is gone ({request.method} {request.path})",
-            cause=cause,
-            resolution=_RESOLUTION,
-        )
+    code = "vmm_gone"
+
+
+def _refused(request: Request, status: int, fault_message: str) -> ApiRefused:
+    error = ApiRefused(
+        f"Firecracker refused {request.method} {request.path}",
+        cause=fault_message or f"status {status}, without a reason",
+        resolution=_RESOLUTION,
+    )
+    error.status = status
+    return error
+
+
+def _gone(request: Request, cause: str) -> ApiGone:
+    return ApiGone(
+        f"Firecracker's API is gone ({request.method} {request.path})",
+        cause=cause,
+        resolution=_RESOLUTION,
+    )
 
 
 async def call(socket: Path, request: Request, *, timeout: float) -> dict[str, object]:
@@ -73,21 +85,21 @@ async def _exchange(socket: Path, request: Request) -> dict[str, object]:
     try:
         reader, writer = await asyncio.open_unix_connection(socket, limit=_HEAD_LIMIT)
     except OSError as error:
-        raise ApiGone(request, f"{socket}: {error.strerror or error}") from error
+        raise _gone(request, f"{socket}: {error.strerror or error}") from error
     try:
         writer.write(render(request))
         await writer.drain()
         status, body = await _reply(reader)
     except (OSError, asyncio.IncompleteReadError) as error:
-        raise ApiGone(request, "it ended before it had replied") from error
+        raise _gone(request, "it ended before it had replied") from error
     except (ValueError, asyncio.LimitOverrunError) as error:
-        raise ApiRefused(request, 0, f"its reply cannot be read: {error}") from error
+        raise _refused(request, 0, f"its reply cannot be read: {error}") from error
     finally:
         # The reply is here, so nothing more is written to it: closing is safe now.
         writer.close()
     document = parse_body(body)
     if not 200 <= status < 300:
-        raise ApiRefused(request, status, fault_of(document, body))
+        raise _refused(request, status, fault_of(document, body))
     return document
 
 

@@ -38,6 +38,21 @@ def grant(descriptor: int, user: User | None, wanted: int) -> None:
     os.fchmod(descriptor, stat.S_IMODE(os.fstat(descriptor).st_mode) | wanted << 3)
 
 
+def private_node(folder: Path, device: int, flags: int, user: User) -> int:
+    """A descriptor of a block device by a node that belongs to the user and has no name.
+
+    Only root can do this. Raises ``OSError``, also where ``folder`` allows no device nodes.
+    """
+    path = folder / f".node-{os.getpid()}-{device}"
+    path.unlink(missing_ok=True)
+    os.mknod(path, stat.S_IFBLK | 0o600, device)
+    try:
+        os.chown(path, *user)
+        return os.open(path, flags)
+    finally:
+        path.unlink()
+
+
 def kvm_groups(user: User | None) -> tuple[int, ...]:
     """The groups that Firecracker needs to use KVM. Raises ``HostNotReady``."""
     try:

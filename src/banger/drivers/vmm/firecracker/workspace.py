@@ -19,11 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from banger.drivers.vmm.base import BootSpec
-from banger.drivers.vmm.firecracker import bodies
+from banger.drivers.vmm.firecracker import bodies, rights
 from banger.drivers.vmm.firecracker.rights import User, grant, may
 from banger.errors import Conflict
 from banger.host import files
 from banger.host.files import explained
+from banger.model.storage import Drive
 from banger.paths import checked_socket
 
 API_SOCKET, LOG, STDERR = "api.sock", "log", "stderr"
@@ -104,7 +105,10 @@ def made(spec: BootSpec, executable: Path, note: bytes) -> Iterator[Workspace]:
                 if user is not None:
                     os.chown(folder, *user)
             for drive in spec.drives:
-                link(bodies.drive_name(drive.id), keep(_drive(drive.path, user, drive.read_only)))
+                # The first holds the lock, the last is what the user can open once more.
+                for descriptor in map(keep, _drive(drive, user, spec.console_log.parent)):
+                    opened = descriptor
+                link(bodies.drive_name(drive.id), opened)
             link(bodies.KERNEL, keep(_kernel(spec.kernel, user)))
             if spec.initrd is not None:
                 link(bodies.INITRD, keep(_open(spec.initrd, os.O_RDONLY, user, os.R_OK)))
@@ -180,27 +184,41 @@ def _kernel(path: Path, user: User | None) -> int:
     return copy
 
 
-def _drive(path: Path, user: User | None, read_only: bool) -> int:  # noqa: FBT001 - a drive's own
-    """A descriptor that holds the drive's lock as long as Firecracker lives."""
-    access = os.R_OK if read_only else os.R_OK | os.W_OK
-    descriptor = _open(path, os.O_RDONLY if read_only else os.O_RDWR, user, access)
-    tries = _LOCK_TRIES if stat.S_ISBLK(os.fstat(descriptor).st_mode) else 1
+def _drive(drive: Drive, user: User | None, scratch: Path) -> Iterator[int]:
+    """Descriptors for Firecracker to inherit, so that the lock lasts as long as it lives."""
+    wanted = os.R_OK if drive.read_only else os.R_OK | os.W_OK
+    flags = (os.O_RDONLY if drive.read_only else os.O_RDWR) | os.O_CLOEXEC
+    with explained(f"open the drive {drive.path}"):
+        descriptor = os.open(drive.path, flags)
+    yield descriptor
+    status = os.fstat(descriptor)
+    is_device = stat.S_ISBLK(status.st_mode)
+    _lock(descriptor, drive, tries=_LOCK_TRIES if is_device else 1)
+    if not is_device:
+        grant(descriptor, user, wanted)
+    elif user is not None and not may(status, user, wanted):
+        # The node in /dev is the host's, and will stand for another disk one day.
+        with explained(f"give the drive {drive.path} to the VMM"):
+            yield rights.private_node(scratch, status.st_rdev, flags, user)
+
+
+def _lock(descriptor: int, drive: Drive, *, tries: int) -> None:
+    """Take the lock that Firecracker itself does not take. Raises ``Conflict``."""
+    kind = fcntl.LOCK_SH if drive.read_only else fcntl.LOCK_EX
     while True:
         tries -= 1
         try:
-            # Firecracker locks nothing itself.
-            fcntl.flock(descriptor, (fcntl.LOCK_SH if read_only else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
         except BlockingIOError as error:
             if tries:
                 time.sleep(_LOCK_PAUSE)
                 continue
-            os.close(descriptor)
             raise Conflict(
-                f"the drive {path} is in use",
+                f"the drive {drive.path} is in use",
                 cause="another process has it locked",
                 resolution="banger ls, and stop the VM that uses it",
             ) from error
-        return descriptor
+        return
 
 
 def _fifo(path: Path) -> int:
