@@ -43,7 +43,11 @@ def try_firecracker(program: FirecrackerBinary) -> Trial:
     with tempfile.TemporaryDirectory(prefix="banger-firecracker-") as scratch:
         kernel, config = Path(scratch, "kernel"), Path(scratch, "config.json")
         kernel.write_bytes(tiny_guest(f"{_GREETING}\n".encode(), "reset"))
+        # Its own words go elsewhere: on the console they could fall into the guest's.
+        log = Path(scratch, "log")
+        log.touch()
         document = {
+            "logger": {"log_path": str(log), "level": "Error"},
             "boot-source": {"kernel_image_path": str(kernel), "boot_args": "console=ttyS0"},
             "machine-config": {"vcpu_count": 1, "mem_size_mib": 64},
             "drives": [],
