@@ -327,7 +327,7 @@ async def test_switched_off_before_systemd_runs(vm: VM) -> None:
     guest = await vm.boot("fast")
     await guest.agent.ping(timeout=PATIENCE)
     await guest.agent.shutdown(timeout=PATIENCE)
-    assert await guest.ended() is ExitReason.GUEST_SHUTDOWN
+    assert await guest.ended() is ExitReason.GUEST_SHUTDOWN, guest.console()
 
 
 async def test_another_init_and_no_python(vm: VM) -> None:
