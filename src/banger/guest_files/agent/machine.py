@@ -7,8 +7,13 @@ import sys
 import time
 
 _SIGPIPE = 13
-#: Each way to power off is tried only if the one before it failed.
-_POWER_OFF = "systemctl poweroff || poweroff || busybox poweroff"
+#: Init looks for this file before it hands over to systemd.
+_REQUEST = "/run/banger/power-off"
+#: Systemd is waited for if it comes; then each way is tried only if the one before it failed.
+_POWER_OFF = """
+while [ -e /run/banger/systemd ] && [ ! -S /run/systemd/private ]; do sleep 0.1; done
+systemctl poweroff || poweroff || busybox poweroff
+"""
 
 
 def facts() -> dict[str, object]:
@@ -43,10 +48,12 @@ def set_clock(seconds: float) -> None:
 
 def start_power_off() -> int:
     """Ask the guest's init to power off; the pid of the request, 0 if it was done directly."""
-    if _read("/proc/1/comm") not in ("systemd", "init"):
-        # Our own init has not handed over yet, so there is nothing to stop in order.
+    if _systemd() == "none" and _read("/proc/1/comm") != "init":
+        # A shell, or what else runs there, knows no order in which to stop.
         power_off_now()
         return 0
+    with open(_REQUEST, "wb"):
+        pass
     argv = ["/bin/sh", "-c", _POWER_OFF]
     path = "/usr/sbin:/usr/bin:/sbin:/bin"
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
@@ -65,7 +72,6 @@ def start_power_off() -> int:
 def power_off_now() -> None:
     """Power off without asking anybody, with what is written on the disks made safe."""
     os.sync()
-    # Not a remount as read-only first: our init, at work beside us, could not go on and panic.
     with open("/proc/sysrq-trigger", "wb", buffering=0) as trigger:
         trigger.write(b"o")
 
