@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from banger.drivers.guest.base import GuestCommand, GuestProcess
+from banger.drivers.guest.base import GuestAgent, GuestCommand, GuestProcess
 from banger.errors import BangerError, NoAgent
 from banger.model.lifecycle import Action
 from banger.model.vm import VM
@@ -16,6 +17,10 @@ from banger.service.context import Context
 from banger.service.vms import VMService
 
 _PING_TIMEOUT = 2.0
+_FIRST_PING_TIMEOUT = 8.0
+_INIT_TIMEOUT = 20.0
+#: Seconds after its start in which a guest may still be on its way up.
+_YOUNG = 60.0
 _FOLLOW_PAUSE = 0.1
 _PIECE = 65536
 
@@ -88,7 +93,7 @@ class AccessService:
             )
         agent = self._context.agent(vm.id)
         try:
-            await agent.ping(timeout=_PING_TIMEOUT)
+            await self._settled(agent, young=time.time() - vm.started_at < _YOUNG)
         except BangerError as error:
             await self._context.drop_agent(vm.id)
             raise NoAgent(
@@ -97,6 +102,21 @@ class AccessService:
                 resolution=f"banger ssh {vm.name}",
             ) from error
         return await agent.execute(command)
+
+    async def _settled(self, agent: GuestAgent, *, young: bool) -> None:
+        """Returns when commands work as in any guest.
+
+        The agent may be there before the init system is; ``reboot`` or ``systemctl`` would
+        fail then. One that takes longer than ``_INIT_TIMEOUT`` is not waited for.
+        """
+        patience = asyncio.get_running_loop().time() + _INIT_TIMEOUT
+        # In a guest that has just booted the agent may come a moment after the SSH server.
+        facts = await agent.ping(timeout=_FIRST_PING_TIMEOUT if young else _PING_TIMEOUT)
+        while facts.get("systemd") == "starting":
+            if asyncio.get_running_loop().time() > patience:
+                return
+            await asyncio.sleep(_FOLLOW_PAUSE)
+            facts = await agent.ping(timeout=_PING_TIMEOUT)
 
     async def logs(self, reference: str, *, lines: int, follow: bool) -> AsyncIterator[bytes]:
         """The console log, its last ``lines`` lines (0: all); with ``follow`` until the end."""

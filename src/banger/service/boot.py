@@ -26,7 +26,6 @@ from banger.service.target_plan import VMPlan
 
 #: Pause between two looks whether the guest answers, in seconds.
 _READY_PAUSE = 0.02
-_CHECK_TIMEOUT = 2.0
 
 
 def vmm_of(step: VMStep) -> VMM:
@@ -199,7 +198,7 @@ class AwaitGuest(VMStep):
         vm = self.plan.vm
         started = asyncio.get_running_loop().time()
         gone = asyncio.create_task(vmm_of(self).wait(_machine(vm)))
-        answers = asyncio.create_task(self._answers(vm))
+        answers = asyncio.create_task(self._answers(vm, timeout))
         try:
             await asyncio.wait(
                 {gone, answers}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
@@ -221,10 +220,10 @@ class AwaitGuest(VMStep):
                 task.cancel()
             await asyncio.gather(gone, answers, return_exceptions=True)
 
-    async def _answers(self, vm: VM) -> None:
+    async def _answers(self, vm: VM, timeout: float) -> None:
         guest = self.context.drivers.guest
         while not await guest.ssh_banner(  # noqa: ASYNC110 - the guest sends no event
-            vm.lease.ssh_host, vm.lease.ssh_port, timeout=_CHECK_TIMEOUT
+            vm.lease.ssh_host, vm.lease.ssh_port, timeout=timeout
         ):
             await asyncio.sleep(_READY_PAUSE)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from banger.drivers.guest.base import GuestCommand
 from banger.errors import AlreadyExists, Conflict, HostNotReady, InvalidInput, NotFound
 from banger.model.lifecycle import VMState
 from banger.model.operation import OperationStatus
@@ -201,3 +202,19 @@ async def test_drift_is_seen(house: House) -> None:
     house.context.paths.packages.parent.mkdir(parents=True)
     house.context.paths.packages.write_text("git\n")
     assert house.images.describe(house.images.get("debian")).drift
+
+
+async def test_a_command_waits_for_the_guests_init(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = ["starting", "starting", "running"]
+
+    async def ping(self: object, *, timeout: float) -> dict[str, object]:
+        return {"systemd": answers.pop(0)}
+
+    await create(house, name="web")
+    await house.operations.wait((await house.power.start("web", wait=True, timeout=5)).id)
+    monkeypatch.setattr("tests.fakes.world.FakeAgent.ping", ping)
+    process = await house.access.execute("web", GuestCommand(("reboot",)))
+    assert answers == []
+    assert await process.status() == 7
