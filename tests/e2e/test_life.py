@@ -11,7 +11,6 @@ from typing import Any
 from tests.plugins.home import Home
 from tests.requirements import needs
 
-
 pytestmark = needs("qemu", "image", "ssh")
 
 
