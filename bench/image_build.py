@@ -81,7 +81,7 @@ def run(rounds: int) -> list[str]:
 
         samples = interleaved(
             {
-                "mmdebstrap, mke2fs": lambda: _by_hand(packages / "banger/debs"),
+                "mmdebstrap, mke2fs": lambda: _by_hand(packages / "banger/debs" / SUITE),
                 "banger image build": build,
             },
             rounds,
