@@ -59,8 +59,9 @@ def _machine(spec: BootSpec, platform: Platform) -> Iterable[str]:
     accelerator = "kvm"
     if platform.accelerator == "tcg":
         cache = min(max(spec.memory_mib // 4, _MIN_CODE_CACHE), _MAX_CODE_CACHE)
-        # One thread for all vCPUs: with one each, a vCPU may run code that another has just
-        # patched (static keys), and the kernel dies of a stale breakpoint ("Oops: int3").
+        # One thread for all vCPUs. With one each, a guest was seen to die of "Oops: int3" where
+        # Linux patches its code: another vCPU must see that at once, and may not in QEMU 7.2.
+        # It also boots sooner; busy guests with several vCPUs are slower for it.
         accelerator = f"tcg,thread=single,tb-size={cache}"
     yield from ("-machine", platform.architecture.machine)
     yield from ("-accel", accelerator, "-cpu", platform.architecture.cpu[platform.accelerator])
