@@ -32,7 +32,14 @@ fi
 pip() {
     "$python" -m pip --disable-pip-version-check --quiet --quiet install "$@"
 }
-pip --require-hashes --requirement requirements/build.txt --requirement "requirements/$list.txt"
+# The lists are complete, so nothing is resolved here: Debian 12's pip lets a requirement with an
+# extra (coverage[toml]) pull in a release newer than the pinned one, and then refuses it.
+pip --no-deps --require-hashes \
+    --requirement requirements/build.txt --requirement "requirements/$list.txt"
 pip --no-deps --no-build-isolation --editable .
+missing=$("$python" -m pip --disable-pip-version-check check) || {
+    printf '%s\n' "$missing" >&2
+    exit 1
+}
 "$python" -m compileall -q src
 printf '%s\n' "$wanted" >"$stamp"
