@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from banger.drivers.dns.base import NameService
 from banger.drivers.guest.base import Guest, GuestAgent
@@ -11,6 +13,7 @@ from banger.drivers.image.base import ImageBuilder
 from banger.drivers.network.base import Network
 from banger.drivers.storage.base import RootfsStore, WorkDisk
 from banger.drivers.vmm.base import VMM
+from banger.model.vm import VM
 from banger.paths import Paths
 from banger.service.events import EventBus
 from banger.service.failpoints import Failpoints
@@ -72,6 +75,13 @@ class Context:
         if vm_id not in self.agents:
             self.agents[vm_id] = self.drivers.guest.connect(self.paths.agent_socket(vm_id))
         return self.agents[vm_id]
+
+    def change_vm(self, vm: VM, **changes: Any) -> VM:
+        """Write changed fields of a VM's row as its next generation, and tell listeners."""
+        changed = dataclasses.replace(vm, generation=vm.generation + 1, **changes)
+        self.vms.update(changed)
+        self.events.publish("vm", changed)
+        return changed
 
     async def drop_agent(self, vm_id: str) -> None:
         """Close the agent connection of a VM that is gone."""

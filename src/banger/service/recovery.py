@@ -73,10 +73,7 @@ def _settle(context: Context, operations: OperationService, vm: VM) -> None:
 
 
 def _write(context: Context, vm: VM, **changes: Any) -> None:
-    changed = dataclasses.replace(vm, generation=vm.generation + 1, **changes)
-    context.vms.update(changed)
-    context.events.publish("vm", changed)
-    record.write_vm(context.paths, changed)
+    record.write_vm(context.paths, context.change_vm(vm, **changes))
 
 
 def rebuild(context: Context) -> None:

@@ -69,14 +69,7 @@ class Supervisor:
             cause="the host's disk is full; the guest's write waits",
             resolution=f"make room, then banger resume {vm.name}",
         )
-        changed = dataclasses.replace(
-            current,
-            state=VMState.PAUSED,
-            problem=problem.as_dict(),
-            generation=current.generation + 1,
-        )
-        self._context.vms.update(changed)
-        self._context.events.publish("vm", changed)
+        changed = self._context.change_vm(current, state=VMState.PAUSED, problem=problem.as_dict())
         record.write_vm(paths, changed)
 
     def stop(self) -> None:

@@ -42,10 +42,7 @@ class VMPlan(TargetPlan):
 
     def save(self, **changes: Any) -> VM:
         """Write changed fields of the row and tell listeners."""
-        vm = dataclasses.replace(self.vm, generation=self.vm.generation + 1, **changes)
-        self.context.vms.update(vm)
-        self.context.events.publish("vm", vm)
-        return vm
+        return self.context.change_vm(self.vm, **changes)
 
     def save_stopped(self, reason: ExitReason, detail: str = "", **changes: Any) -> VM:
         """Record that the VM no longer runs, and why."""
@@ -75,7 +72,8 @@ class ImagePlan(TargetPlan):
         return image
 
     def save(self, **changes: Any) -> Image:
-        image = dataclasses.replace(self.image, generation=self.image.generation + 1, **changes)
+        image = self.image
+        image = dataclasses.replace(image, generation=image.generation + 1, **changes)
         self.context.images.put(image)
         self.context.events.publish("image", image)
         return image

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import time
 from collections.abc import Sequence
@@ -150,9 +149,7 @@ class VMService:
 
     def transition(self, vm: VM, state: VMState) -> None:
         """Write a transitional state in the transaction that admits the operation."""
-        changed = dataclasses.replace(vm, state=state, generation=vm.generation + 1)
-        self._context.vms.update(changed)
-        self._context.events.publish("vm", changed)
+        self._context.change_vm(vm, state=state)
 
     def _image_for(self, request: CreateRequest) -> Image | None:
         if request.rootfs and request.kernel and not request.image:
