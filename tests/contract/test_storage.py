@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import stat
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from banger.errors import BangerError, CorruptState, HostNotReady
 from banger.host import files
 from banger.host.command import Command, run_blocking
 from banger.model.operation import Presence
+from banger.model.storage import Drive
 from tests.requirements import needs
 
 MIB = 1024 * 1024
@@ -85,6 +87,29 @@ def content(spec: RootfsSpec) -> dict[str, tuple[int, int]]:
     }
 
 
+def raw(drive: Drive, folder: Path) -> Path:
+    """A file with what a guest sees of the drive."""
+    if drive.format != "qcow2":
+        return drive.path
+    seen = folder / "seen.raw"
+    convert = ("qemu-img", "convert", "-O", "raw", str(drive.path), str(seen))
+    run_blocking(Command(convert, package="qemu-utils"))
+    return seen
+
+
+def write(drive: Drive, at: int, byte: int) -> None:
+    """What a guest would: 2 MiB of ``byte`` at the MiB ``at``."""
+    if drive.format == "qcow2":
+        command = f"write -P {byte} {at}M 2M"
+        argv = ("qemu-io", "-f", "qcow2", "-c", command, str(drive.path))
+        run_blocking(Command(argv, package="qemu-utils"))
+        return
+    with drive.path.open("r+b") as file:
+        file.seek(at * MIB)
+        file.write(bytes((byte,)) * 2 * MIB)
+        os.fsync(file.fileno())
+
+
 async def test_life_of_a_layer(store: RootfsStore, spec: RootfsSpec) -> None:
     assert store.probe(spec) is Presence.ABSENT
     assert store.usage(spec).used_bytes == 0
@@ -111,11 +136,7 @@ async def test_the_guest_sees_the_base(
 ) -> None:
     await store.prepare(spec)
     drive = await store.activate(spec)
-    seen = drive.path
-    if drive.format == "qcow2":
-        seen = tmp_path / "seen.raw"
-        convert = ("qemu-img", "convert", "-O", "raw", str(drive.path), str(seen))
-        run_blocking(Command(convert, package="qemu-utils"))
+    seen = raw(drive, tmp_path)
     with seen.open("rb") as file:
         assert file.seek(0, 2) == BASE_BYTES
         file.seek(MIB)
@@ -138,14 +159,7 @@ async def test_writes_are_counted_and_leave_the_base_alone(
     await store.prepare(spec)
     drive = await store.activate(spec)
     before = store.usage(spec).used_bytes
-    if drive.format == "qcow2":
-        write = ("qemu-io", "-f", "qcow2", "-c", "write -P 7 8M 2M", str(drive.path))
-        run_blocking(Command(write, package="qemu-utils"))
-    else:
-        with drive.path.open("r+b") as file:
-            file.seek(8 * MIB)
-            file.write(b"\7" * 2 * MIB)
-            os.fsync(file.fileno())
+    write(drive, 8, 7)
     assert 2 * MIB <= store.usage(spec).used_bytes - before <= 3 * MIB
     with spec.base.open("rb") as file:
         file.seek(8 * MIB)
@@ -221,3 +235,77 @@ async def test_a_cancelled_prepare_leaves_nothing(store: RootfsStore, spec: Root
         assert content(spec) == {}
     else:
         assert store.probe(spec) is Presence.OURS
+
+
+async def test_a_layer_grows_and_keeps_its_content(
+    store: RootfsStore, spec: RootfsSpec, tmp_path: Path
+) -> None:
+    await store.prepare(spec)
+    write(await store.activate(spec), 8, 7)
+    await store.deactivate(spec)
+    used = store.usage(spec).used_bytes
+    larger = dataclasses.replace(spec, overlay_bytes=64 * MIB + 1)
+    await store.grow(larger)
+    await store.grow(larger)
+    await store.grow(spec)  # never smaller again
+    assert store.usage(larger).limit_bytes >= 64 * MIB
+    assert store.usage(larger).used_bytes <= used + MIB
+    drive = await store.activate(larger)
+    with raw(drive, tmp_path).open("rb") as file:
+        assert file.seek(0, 2) == 64 * MIB + 4096
+        file.seek(MIB)
+        assert file.read(len(DATA)) == DATA
+        file.seek(8 * MIB)
+        assert file.read(2 * MIB) == b"\7" * 2 * MIB
+    write(drive, 60, 3)
+
+
+async def test_a_new_layer_has_the_room_that_was_asked_for(
+    store: RootfsStore, spec: RootfsSpec, tmp_path: Path
+) -> None:
+    await store.prepare(dataclasses.replace(spec, overlay_bytes=64 * MIB))
+    drive = await store.activate(spec)
+    assert raw(drive, tmp_path).stat().st_size == 64 * MIB
+
+
+async def test_a_lost_layer_neither_grows_nor_is_copied(
+    store: RootfsStore, spec: RootfsSpec
+) -> None:
+    for work in (store.grow(spec), store.copy(spec, spec)):
+        with pytest.raises(CorruptState, match="0123456789ab is gone"):
+            await work
+    assert content(spec) == {}
+
+
+async def test_a_copy_is_its_own(store: RootfsStore, spec: RootfsSpec, tmp_path: Path) -> None:
+    await store.prepare(spec)
+    write(await store.activate(spec), 8, 7)
+    await store.deactivate(spec)
+    directory = spec.directory.with_name("other")
+    directory.mkdir()
+    other = dataclasses.replace(spec, vm_id="ba9876543210", directory=directory)
+    await store.copy(spec, other)
+    before = content(other)
+    await store.copy(spec, other)
+    assert content(other) == before
+    drive = await store.activate(other)
+    assert stat.S_IMODE(drive.path.stat().st_mode) == 0o600
+    write(await store.activate(spec), 8, 9)
+    with raw(drive, tmp_path).open("rb") as file:
+        file.seek(MIB)
+        assert file.read(len(DATA)) == DATA
+        file.seek(8 * MIB)
+        assert file.read(2 * MIB) == b"\7" * 2 * MIB
+
+
+async def test_short_space_stops_a_copy(
+    make: Make, store: RootfsStore, spec: RootfsSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.prepare(spec)
+    monkeypatch.setattr(files, "clone_file", lambda _source, _target: False)
+    directory = spec.directory.with_name("other")
+    directory.mkdir()
+    other = dataclasses.replace(spec, vm_id="ba9876543210", directory=directory)
+    with pytest.raises(HostNotReady, match="not enough disk space"):
+        await make(1 << 60).copy(spec, other)
+    assert content(other) == {}

@@ -121,6 +121,7 @@ class FakeStore:
     """A writable layer that is one small file."""
 
     name = "fake"
+    grows_live = False
 
     def __init__(self, world: World) -> None:
         self._active = world.root / "active"
@@ -139,12 +140,24 @@ class FakeStore:
     async def deactivate(self, spec: RootfsSpec) -> None:
         (self._active / spec.vm_id).unlink(missing_ok=True)
 
+    async def grow(self, spec: RootfsSpec) -> None:
+        assert self.grows_live or not (self._active / spec.vm_id).exists(), "grown while active"
+        self._layer(spec).write_text(str(max(self._size(spec), spec.overlay_bytes)))
+
+    async def copy(self, source: RootfsSpec, target: RootfsSpec) -> None:
+        assert source.base == target.base
+        assert not (self._active / source.vm_id).exists(), "copied while active"
+        self._layer(target).write_text(self._layer(source).read_text())
+
     async def remove(self, spec: RootfsSpec) -> None:
         assert not (self._active / spec.vm_id).exists(), "removed while active"
         self._layer(spec).unlink(missing_ok=True)
 
     def usage(self, spec: RootfsSpec) -> DiskUsage:
         return DiskUsage(0, spec.overlay_bytes)
+
+    def _size(self, spec: RootfsSpec) -> int:
+        return int(self._layer(spec).read_text() or 0)
 
     def _layer(self, spec: RootfsSpec) -> Path:
         return spec.directory / "layer"
@@ -157,7 +170,14 @@ class FakeWorkDisk:
         return Presence.OURS if (directory / "work").exists() else Presence.ABSENT
 
     async def prepare(self, directory: Path, size_bytes: int) -> None:
-        (directory / "work").touch()
+        (directory / "work").write_text(str(size_bytes))
+
+    async def grow(self, directory: Path, size_bytes: int) -> None:
+        assert int((directory / "work").read_text()) <= size_bytes, "shrunk"
+        (directory / "work").write_text(str(size_bytes))
+
+    async def copy(self, source: Path, target: Path) -> None:
+        (target / "work").write_text((source / "work").read_text())
 
     def drive(self, directory: Path) -> Drive:
         return Drive("work", directory / "work", "raw")

@@ -24,6 +24,8 @@ class RootfsStore(Protocol):
     """Makes the root drive of a VM. Every method is idempotent and accepts "already so"."""
 
     name: str
+    #: Whether ``grow`` may be called while the drive is active.
+    grows_live: bool
 
     def probe(self, spec: RootfsSpec) -> Presence:
         """Whether the writable layer exists."""
@@ -39,6 +41,28 @@ class RootfsStore(Protocol):
 
     async def deactivate(self, spec: RootfsSpec) -> None:
         """Release what ``activate`` took; the layer stays."""
+        ...
+
+    async def grow(self, spec: RootfsSpec) -> None:
+        """Let the layer take up to ``spec.overlay_bytes``; one that may already is left alone.
+
+        Never shrinks anything, and is repeated after a crash. A layer that is a whole drive (a
+        file over or instead of the base) becomes a larger drive, and the guest lets its root file
+        system fill that at its next boot; a layer that only collects what differs from the base
+        holds more of it, and the drive keeps its size. Called on an active layer only where
+        ``grows_live``. Raises ``CorruptState`` if the layer is gone, ``HostNotReady`` when space
+        is short.
+        """
+        ...
+
+    async def copy(self, source: RootfsSpec, target: RootfsSpec) -> None:
+        """Make the layer of ``target`` hold what that of ``source`` holds.
+
+        Both have the same base; neither is active. What is copied is sparse, or shares blocks
+        where the file system can, but never a file that either VM writes. An existing layer of
+        ``target`` is kept; remains of a copy that was cut short are replaced. Raises
+        ``CorruptState`` if the source is gone, ``HostNotReady`` when space is short.
+        """
         ...
 
     async def remove(self, spec: RootfsSpec) -> None:
@@ -59,6 +83,21 @@ class WorkDisk(Protocol):
 
     async def prepare(self, directory: Path, size_bytes: int) -> None:
         """Make the sparse disk with an empty ext4 file system. An existing one is kept."""
+        ...
+
+    async def grow(self, directory: Path, size_bytes: int) -> None:
+        """Enlarge the disk of a stopped VM with its file system; safe to repeat after a crash.
+
+        Raises ``InvalidInput`` for a smaller size, ``CorruptState`` if the disk is gone.
+        """
+        ...
+
+    async def copy(self, source: Path, target: Path) -> None:
+        """Make the disk in the folder ``target`` hold what that in ``source`` holds.
+
+        An existing disk in ``target`` is kept. Raises ``CorruptState`` if the source is gone,
+        ``HostNotReady`` when space is short.
+        """
         ...
 
     def drive(self, directory: Path) -> Drive:

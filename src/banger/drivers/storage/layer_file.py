@@ -12,10 +12,13 @@ from pathlib import Path
 from banger.drivers.storage.base import RootfsSpec
 from banger.errors import CorruptState, HostNotReady
 from banger.host import files
+from banger.host.threads import in_thread
 from banger.model.operation import Presence
 from banger.model.storage import DiskUsage, Drive
 
 _MIB = 1024 * 1024
+#: Drives are whole numbers of these, as the file system in them is (ext4's usual block).
+_BLOCK = 4096
 
 
 class LayerFile(abc.ABC):
@@ -27,6 +30,8 @@ class LayerFile(abc.ABC):
     name: str
     file_name: str
     format: str
+    #: The VMM has opened the file by its size.
+    grows_live = False
 
     def __init__(self, min_free_bytes: int) -> None:
         self._min_free_bytes = min_free_bytes
@@ -45,15 +50,21 @@ class LayerFile(abc.ABC):
         require_space(spec.directory, self._min_free_bytes + self._cost(spec))
         with replaced(self.path(spec)) as temporary:
             await self._make(spec, temporary)
+            await self._enlarge(temporary, _whole(spec.overlay_bytes))
 
     async def activate(self, spec: RootfsSpec) -> Drive:
-        if self.probe(spec) is not Presence.OURS:
-            raise CorruptState(
-                f"the root disk of VM {spec.vm_id} is gone",
-                cause=f"{self.path(spec)} does not exist or is not a file",
-                resolution=f"banger vm delete {spec.vm_id}, then create the VM again",
-            )
+        self._require(spec)
         return self._drive(spec)
+
+    async def grow(self, spec: RootfsSpec) -> None:
+        self._require(spec)
+        require_space(spec.directory, self._min_free_bytes)
+        await self._enlarge(self.path(spec), _whole(spec.overlay_bytes))
+
+    async def copy(self, source: RootfsSpec, target: RootfsSpec) -> None:
+        self._require(source)
+        if self.probe(target) is not Presence.OURS:
+            await copy_file(self.path(source), self.path(target), self._min_free_bytes)
 
     async def deactivate(self, spec: RootfsSpec) -> None:  # noqa: ARG002 - the protocol's
         return  # a file needs no release
@@ -64,6 +75,20 @@ class LayerFile(abc.ABC):
 
     def usage(self, spec: RootfsSpec) -> DiskUsage:
         return DiskUsage(files.allocated_bytes(self.path(spec)), self._limit(spec))
+
+    def _require(self, spec: RootfsSpec) -> None:
+        if self.probe(spec) is not Presence.OURS:
+            raise CorruptState(
+                f"the root disk of VM {spec.vm_id} is gone",
+                cause=f"{self.path(spec)} does not exist or is not a file",
+                resolution=f"banger vm delete {spec.vm_id}, then create the VM again",
+            )
+
+    async def _enlarge(self, path: Path, size_bytes: int) -> None:
+        """Make the drive in the file ``path`` at least that large."""
+        with files.explained(f"enlarge {path}"):
+            if path.stat().st_size < size_bytes:
+                os.truncate(path, size_bytes)
 
     def _drive(self, spec: RootfsSpec) -> Drive:
         return Drive(id="root", path=self.path(spec), format=self.format)
@@ -79,6 +104,26 @@ class LayerFile(abc.ABC):
     @abc.abstractmethod
     async def _make(self, spec: RootfsSpec, target: Path) -> None:
         """Make the layer as the file ``target``, which may hold remains of an earlier try."""
+
+
+def _whole(size_bytes: int) -> int:
+    return -(-size_bytes // _BLOCK) * _BLOCK
+
+
+async def copy_file(source: Path, target: Path, min_free_bytes: int) -> None:
+    """Copy a drive to a file of its own: by sharing blocks, else what is not a hole.
+
+    Raises ``HostNotReady`` unless ``min_free_bytes`` stay free.
+    """
+
+    def share(stopped: object) -> bool:  # noqa: ARG001 - it takes no time worth stopping
+        return files.clone_file(source, temporary)
+
+    with replaced(target) as temporary:
+        if await in_thread(share):
+            return
+        require_space(target.parent, min_free_bytes + files.allocated_bytes(source))
+        await in_thread(lambda stopped: files.copy_sparse(source, temporary, stopped))
 
 
 def presence_of(path: Path) -> Presence:

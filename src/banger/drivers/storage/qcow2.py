@@ -22,6 +22,20 @@ def create_command(base: Path, target: Path) -> Command:
     )
 
 
+def resize_command(path: Path, size_bytes: int) -> Command:
+    """``qemu-img`` that makes the drive in a qcow2 file larger."""
+    return Command(
+        ("qemu-img", "resize", "-q", "-f", "qcow2", str(path), str(size_bytes)),
+        package="qemu-utils",
+    )
+
+
+def drive_bytes(path: Path) -> int:
+    """The size of the drive in a qcow2 file (its header: 64 bits, big-endian, at offset 24)."""
+    with path.open("rb") as file:
+        return int.from_bytes(file.read(32)[24:], "big")
+
+
 class Qcow2(LayerFile):
     """A layer that holds only what the VM has written; nothing is copied."""
 
@@ -44,6 +58,10 @@ class Qcow2(LayerFile):
 
     def _drive(self, spec: RootfsSpec) -> Drive:
         return Drive(id="root", path=self.path(spec), format=self.format, base=spec.base)
+
+    async def _enlarge(self, path: Path, size_bytes: int) -> None:
+        if drive_bytes(path) < size_bytes:
+            await run(resize_command(path, size_bytes))
 
     async def _make(self, spec: RootfsSpec, target: Path) -> None:
         await run(create_command(spec.base, target))

@@ -6,7 +6,13 @@ import asyncio
 import os
 from pathlib import Path
 
-from banger.drivers.storage.layer_file import presence_of, replaced, require_space, temporary_of
+from banger.drivers.storage.layer_file import (
+    copy_file,
+    presence_of,
+    replaced,
+    require_space,
+    temporary_of,
+)
 from banger.errors import CorruptState, InvalidInput
 from banger.host import files
 from banger.host.command import Command, run
@@ -86,6 +92,12 @@ class WorkDisks:
         with files.explained(f"enlarge {path}"):
             os.truncate(path, size_bytes)
         await run(resize_command(path))
+
+    async def copy(self, source: Path, target: Path) -> None:
+        """Make the disk in the folder ``target`` hold what that in ``source`` holds."""
+        path = self.drive(source).path
+        if self.probe(target) is not Presence.OURS:
+            await copy_file(path, self.path(target), self._min_free_bytes)
 
     def drive(self, directory: Path) -> Drive:
         """The disk as a VMM gets it. Raises ``CorruptState`` if it is gone."""
