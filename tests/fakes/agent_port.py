@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import subprocess
@@ -91,6 +92,104 @@ class RawAgent:
         if not data:
             raise EOFError("the agent has closed its socket")
         self._inbox += data
+
+
+class ListeningAgent:
+    """The agent as it serves a vsock: it listens, here at a Unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+            listener.listen(8)
+            self.process = start_agent(
+                listener.fileno(), arguments=("listen", str(listener.fileno()))
+            )
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait(20)
+
+
+class VsockSocket:
+    """A Unix socket as Firecracker gives one for its vsock, and what listens in its guest.
+
+    It answers ``CONNECT port`` as that does: ``OK`` and a connection where something listens,
+    the end of the connection where nothing does, nothing at all to what it does not understand
+    and while the guest is ``deaf`` (it has no driver yet, or is paused).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.ports: dict[int, Path] = {}
+        self.deaf = False
+        #: All that was asked for.
+        self.lines: list[bytes] = []
+        self._open: list[socket.socket] = []
+        self._server = socket.socket(socket.AF_UNIX)
+        self._server.bind(str(path))
+        self._server.listen(8)
+        self._threads = [threading.Thread(target=self._serve)]
+        self._threads[0].start()
+
+    def drop_all(self) -> None:
+        """End every connection, as a reset of the device does."""
+        for connection in self._open:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._server.shutdown(socket.SHUT_RDWR)
+        self.drop_all()
+        for thread in self._threads:
+            thread.join(20)
+        self._server.close()
+        for connection in self._open:
+            connection.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._server.accept()
+            except OSError:
+                return
+            self._open.append(connection)
+            thread = threading.Thread(target=self._connect, args=(connection,))
+            thread.start()
+            self._threads.append(thread)
+
+    def _connect(self, connection: socket.socket) -> None:
+        line = b""
+        while not line.endswith(b"\n"):
+            byte = connection.recv(1)
+            if not byte:
+                return
+            line += byte
+        self.lines.append(line)
+        word, _, port = line.strip().partition(b" ")
+        if self.deaf or word != b"CONNECT" or not port.isdigit():
+            return
+        try:
+            guest = socket.socket(socket.AF_UNIX)
+            self._open.append(guest)
+            guest.connect(str(self.ports[int(port)]))
+        except (OSError, KeyError):
+            connection.shutdown(socket.SHUT_RDWR)
+            return
+        connection.sendall(b"OK 1073741824\n")
+        back = threading.Thread(target=_copy, args=(guest, connection))
+        back.start()
+        _copy(connection, guest)
+        back.join(20)
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+    for end in (source, target):
+        with contextlib.suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
 
 
 class AgentPort:

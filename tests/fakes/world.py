@@ -42,7 +42,7 @@ class World:
 class FakeVMM:
     """A VMM whose processes are files named after their mark.
 
-    ``abilities`` is what it can do. One without an agent has a power key, which ends its guest.
+    ``abilities`` is what it can do.
     """
 
     name = "fake"
@@ -50,6 +50,8 @@ class FakeVMM:
     def __init__(self, world: World) -> None:
         self._folder = world.root / "processes"
         self.abilities = Capabilities(True, True, True, True, "fake", "1")
+        #: Whether it has a power key, which ends its guest.
+        self.has_key = False
         self.pressed: list[Path] = []
 
     def capabilities(self) -> Capabilities:
@@ -99,11 +101,13 @@ class FakeVMM:
 
     async def press_power(self, monitor_socket: Path) -> bool:
         self.pressed.append(monitor_socket)
+        if not self.has_key:
+            return False
         vm_id = monitor_socket.parent.name
         for path in self._folder.iterdir():
             if path.name.endswith(vm_id):
                 path.unlink()
-        return not self.abilities.agent
+        return True
 
     async def run_state(self, monitor_socket: Path) -> RunState:
         return RunState.RUNNING
@@ -270,9 +274,10 @@ class FakeNames:
 class FakeAgent:
     """An agent that knows how to power off: it removes the process file."""
 
-    def __init__(self, world: World, vm_id: str) -> None:
+    def __init__(self, world: World, vm_id: str, *, hangs: bool = False) -> None:
         self._folder = world.root / "processes"
         self._vm_id = vm_id
+        self._hangs = hangs
 
     async def ping(self, *, timeout: float) -> dict[str, object]:
         if not list(self._folder.glob(f"*-{self._vm_id}")):
@@ -283,6 +288,9 @@ class FakeAgent:
         return FakeProcess(command)
 
     async def shutdown(self, *, timeout: float) -> None:
+        if self._hangs:
+            await asyncio.sleep(timeout)
+            raise DeadlineExceeded("the agent is silent")
         for path in self._folder.glob(f"*-{self._vm_id}"):
             path.unlink()
 
@@ -313,6 +321,9 @@ class FakeGuest:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        #: For each connection to an agent whether it goes through a vsock.
+        self.connected: list[bool] = []
+        self.agents_hang = False
 
     def new_host_key(self, private: Path) -> str:
         public = private.with_name(private.name + ".pub")
@@ -333,8 +344,9 @@ class FakeGuest:
     def kernel_arguments(self, profile: str) -> tuple[str, ...]:
         return ("quiet",)
 
-    def connect(self, agent_socket: Path) -> FakeAgent:
-        return FakeAgent(self._world, agent_socket.parent.name)
+    def connect(self, agent_socket: Path, *, vsock: bool = False) -> FakeAgent:
+        self.connected.append(vsock)
+        return FakeAgent(self._world, agent_socket.parent.name, hangs=self.agents_hang)
 
     def ssh_command(
         self, *, host: str, port: int, user: str, key: Path, known_hosts: Path, host_key_alias: str

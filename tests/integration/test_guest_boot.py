@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from banger.drivers.guest.agent import AgentClient
-from banger.drivers.guest.base import GuestCommand, Identity
+from banger.drivers.guest.base import GuestAgent, GuestCommand, Identity
 from banger.drivers.guest.guest import LinuxGuest
 from banger.drivers.vmm.base import BootSpec, NetworkDevice
 from banger.drivers.vmm.qemu.driver import QemuVMM
@@ -119,7 +118,7 @@ class VM:
     async def launch(self, spec: BootSpec) -> Running:
         spec.console_log.unlink(missing_ok=True)
         machine = await self.qemu.launch(spec)
-        return Running(self, spec, machine, AgentClient(spec.agent_socket))
+        return Running(self, spec, machine, self.guest.connect(spec.agent_socket))
 
 
 @dataclass
@@ -129,7 +128,7 @@ class Running:
     vm: VM
     spec: BootSpec
     machine: Machine
-    agent: AgentClient
+    agent: GuestAgent
 
     async def ready(self) -> None:
         """The agent answers and the SSH server greets."""

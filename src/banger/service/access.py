@@ -91,7 +91,7 @@ class AccessService:
                 cause=f"the VMM {vm.spec.vmm} has no way to one",
                 resolution=f"banger ssh {vm.name}",
             )
-        agent = self._context.agent(vm.id)
+        agent = self._context.agent(vm)
         try:
             await self._settled(agent, young=time.time() - vm.started_at < _YOUNG)
         except BangerError as error:

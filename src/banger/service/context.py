@@ -70,11 +70,14 @@ class Context:
     failpoints: Failpoints
     agents: dict[str, GuestAgent] = field(default_factory=dict)
 
-    def agent(self, vm_id: str) -> GuestAgent:
+    def agent(self, vm: VM) -> GuestAgent:
         """The (one) agent connection of a VM."""
-        if vm_id not in self.agents:
-            self.agents[vm_id] = self.drivers.guest.connect(self.paths.agent_socket(vm_id))
-        return self.agents[vm_id]
+        if vm.id not in self.agents:
+            self.agents[vm.id] = self.drivers.guest.connect(
+                self.paths.agent_socket(vm.id),
+                vsock=self.drivers.vmms[vm.spec.vmm].capabilities().vsock,
+            )
+        return self.agents[vm.id]
 
     def change_vm(self, vm: VM, **changes: Any) -> VM:
         """Write changed fields of a VM's row as its next generation, and tell listeners."""

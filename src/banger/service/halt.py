@@ -33,21 +33,36 @@ class AskGuest(VMStep):
         if vm.machine is None or not vmm.is_alive(vm.machine, mark_of(self)):
             return {"gone": True, "asked": False}
         timeout = float(str(self.plan.operation.arguments.get("timeout", 30.0)))
+        deadline = asyncio.get_running_loop().time() + timeout
         try:
             if self.plan.operation.arguments.get("paused"):
                 await vmm.resume(self.context.paths.monitor_socket(vm.id))
-            if vmm.capabilities().agent:
-                await self.context.agent(vm.id).shutdown(timeout=min(timeout, _ASK_TIMEOUT))
-            elif not await vmm.press_power(self.context.paths.monitor_socket(vm.id)):
+            if not await self._ask(timeout):
                 return {"gone": False, "asked": False}
         except BangerError as error:
             _log.warning("%s cannot be asked to power off: %s", vm.name, error)
             return {"gone": False, "asked": False}
         try:
-            await asyncio.wait_for(vmm.wait(vm.machine), timeout)
+            async with asyncio.timeout_at(deadline):
+                await vmm.wait(vm.machine)
         except TimeoutError:
             return {"gone": False, "asked": True}
         return {"gone": True, "asked": True}
+
+    async def _ask(self, timeout: float) -> bool:
+        """Ask the agent, or else press the machine's power key; False if there is neither.
+
+        The agent gets half of the time at most, so that something is left for the key.
+        """
+        vm, vmm = self.plan.vm, vmm_of(self)
+        if vmm.capabilities().agent:
+            try:
+                await self.context.agent(vm).shutdown(timeout=min(timeout / 2, _ASK_TIMEOUT))
+            except BangerError as error:
+                _log.warning("the agent of %s cannot be asked to power off: %s", vm.name, error)
+            else:
+                return True
+        return await vmm.press_power(self.context.paths.monitor_socket(vm.id))
 
 
 class EndVMM(VMStep):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from banger.drivers.guest.agent_dial import AGENT_VSOCK_PORT
 from tests.fakes.agent_port import RawAgent, start_agent, wait_until
 
 WINDOW = 256 * 1024
@@ -339,3 +341,27 @@ def test_a_vm_without_the_port_is_no_failure() -> None:
     with unused, other:
         agent = start_agent(unused.fileno(), arguments=())
         assert agent.wait(20) == 0
+
+
+@pytest.mark.parametrize(("trusted", "served"), [("127.0.0.1", True), ("127.0.0.2", False)])
+def test_only_the_trusted_side_of_a_vsock_is_served(trusted: str, served: bool) -> None:
+    vsock = importlib.import_module("banger.guest_files.agent.vsock")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        listener = vsock.Listener(os.dup(server.fileno()), trusted=trusted)
+        assert listener.accept() == -1
+        with socket.create_connection(server.getsockname()) as caller:
+            caller.settimeout(20)
+            given = listener.accept()
+            if served:
+                os.write(given, b"hello")
+                assert caller.recv(5) == b"hello"
+                os.close(given)
+            else:
+                assert given == -1
+                assert caller.recv(5) == b""
+        listener.socket.close()
+
+
+def test_the_vsock_of_the_guest_and_of_the_host_agree() -> None:
+    vsock = importlib.import_module("banger.guest_files.agent.vsock")
+    assert vsock.PORT == AGENT_VSOCK_PORT

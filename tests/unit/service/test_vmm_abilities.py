@@ -10,13 +10,14 @@ import pytest
 from banger.drivers.guest.base import GuestCommand
 from banger.drivers.vmm.base import Capabilities
 from banger.errors import InvalidInput, NoAgent
-from banger.model.lifecycle import VMState
+from banger.model.lifecycle import ExitReason, VMState
 from banger.model.operation import OperationStatus
+from banger.model.vm import VM
 from banger.service import resolution
 from banger.service.context import Choice
 from banger.service.requests import BuildRequest, CreateRequest
 from tests.fakes.house import House
-from tests.fakes.world import FakeVMM
+from tests.fakes.world import FakeGuest, FakeVMM
 
 BARE = Capabilities(
     pause=True, user_network=False, qcow2=False, agent=False, accelerator="kvm", version="1"
@@ -34,6 +35,12 @@ def vmm_of(house: House) -> FakeVMM:
     vmm = house.context.drivers.vmms["fake"]
     assert isinstance(vmm, FakeVMM)
     return vmm
+
+
+def guest_of(house: House) -> FakeGuest:
+    guest = house.context.drivers.guest
+    assert isinstance(guest, FakeGuest)
+    return guest
 
 
 def storage_of(house: House, request: CreateRequest, choice: Choice) -> str:
@@ -68,7 +75,7 @@ async def test_what_was_asked_for_by_name_is_refused(
 
 
 async def test_a_guest_without_an_agent_is_stopped_by_its_power_key(house: House) -> None:
-    vmm_of(house).abilities = BARE
+    vmm_of(house).abilities, vmm_of(house).has_key = BARE, True
     made = await house.operations.wait(
         (await house.vms.create(CreateRequest(memory_mib=64, name="web"))).id
     )
@@ -79,3 +86,42 @@ async def test_a_guest_without_an_agent_is_stopped_by_its_power_key(house: House
     assert stopped.status is OperationStatus.SUCCEEDED
     assert vmm_of(house).pressed == [house.context.paths.monitor_socket(made.target_id)]
     assert house.vms.get("web").state is VMState.STOPPED
+
+
+async def started(house: House) -> VM:
+    made = await house.operations.wait(
+        (await house.vms.create(CreateRequest(memory_mib=64, name="web"))).id
+    )
+    await house.operations.wait((await house.power.start("web", wait=False, timeout=5)).id)
+    return house.vms.get(made.target_id)
+
+
+@pytest.mark.parametrize("vsock", [True, False])
+async def test_the_way_to_the_agent_is_the_one_that_the_vmm_has(house: House, vsock: bool) -> None:
+    vmm_of(house).abilities = dataclasses.replace(vmm_of(house).abilities, vsock=vsock)
+    await started(house)
+    assert (await house.access.endpoint("web")).agent
+    process = await house.access.execute("web", GuestCommand(("true",)))
+    assert await process.status() == 7
+    assert guest_of(house).connected == [vsock]
+
+
+async def test_a_guest_whose_agent_is_silent_is_stopped_by_its_power_key(house: House) -> None:
+    guest_of(house).agents_hang = vmm_of(house).has_key = True
+    vm = await started(house)
+    stopped = await house.operations.wait((await house.power.stop("web", timeout=2)).id)
+    assert stopped.status is OperationStatus.SUCCEEDED
+    assert vmm_of(house).pressed == [house.context.paths.monitor_socket(vm.id)]
+    ended = house.vms.get("web").last_exit
+    assert ended is not None
+    assert ended.reason is ExitReason.STOPPED
+
+
+async def test_one_with_neither_agent_nor_key_is_ended(house: House) -> None:
+    guest_of(house).agents_hang = True
+    await started(house)
+    await house.operations.wait((await house.power.stop("web", timeout=0.2)).id)
+    ended = house.vms.get("web").last_exit
+    assert ended is not None
+    assert ended.reason is ExitReason.KILLED
+    assert "could not be asked" in ended.detail

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from pathlib import Path
 
+from banger.drivers.guest.agent_dial import Dial
 from banger.drivers.guest.agent_session import AgentSession
 from banger.drivers.guest.base import GuestCommand, GuestProcess
 from banger.errors import BangerError, DeadlineExceeded, VMMFailed
@@ -17,10 +17,10 @@ GREETING_TIMEOUT = 15.0
 
 
 class AgentClient:
-    """Implements ``GuestAgent`` (see ``base``) over the socket of the VMM's agent port."""
+    """Implements ``GuestAgent`` (see ``base``) over connections that ``dial`` makes."""
 
-    def __init__(self, socket: Path) -> None:
-        self._socket = socket
+    def __init__(self, dial: Dial) -> None:
+        self._dial = dial
         self._session: AgentSession | None = None
         self._opening: asyncio.Task[AgentSession] | None = None
 
@@ -73,7 +73,7 @@ class AgentClient:
         # The greeting outlives a caller's deadline: a guest that boots answers the first one
         # that waits for it, and a new connection for every attempt would only confuse it.
         if self._opening is None or self._opening.done():
-            self._opening = asyncio.create_task(AgentSession.open(self._socket))
+            self._opening = asyncio.create_task(AgentSession.open(self._dial))
         opening = self._opening
         self._session = await asyncio.shield(opening)
         self._opening = None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from pathlib import Path
 
 from banger.drivers.guest import agent_protocol as protocol
+from banger.drivers.guest.agent_dial import Dial, lost
 from banger.drivers.guest.agent_process import AgentProcess
 from banger.drivers.guest.agent_protocol import Message
 from banger.drivers.guest.base import GuestCommand
@@ -31,16 +31,12 @@ class AgentSession:
         self._reading: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, socket: Path) -> AgentSession:
+    async def open(cls, dial: Dial) -> AgentSession:
         """Connect and greet; returns when the agent has answered, however long that takes.
 
         Raises ``VMMFailed`` if nobody listens or the connection is closed.
         """
-        try:
-            reader, writer = await asyncio.open_unix_connection(socket, limit=protocol.SIZE_LIMIT)
-        except OSError as error:
-            raise _lost(f"{socket.name} does not accept connections: {error.strerror}") from error
-        session = cls(reader, writer)
+        session = cls(*await dial())
         try:
             await session._greet()
         except BaseException:
@@ -80,7 +76,7 @@ class AgentSession:
 
     async def close(self) -> None:
         """End it; every command in the guest is hung up on. Idempotent."""
-        self._end(_lost("the connection was closed"))
+        self._end(lost("the connection was closed"))
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.wait([self._reading])
@@ -104,7 +100,7 @@ class AgentSession:
                 self._writer.write(protocol.encode(message, payload))
                 await self._writer.drain()
             except OSError as error:
-                loss = _lost(f"writing failed: {error.strerror or error}")
+                loss = lost(f"writing failed: {error.strerror or error}")
                 self._end(loss)
                 raise loss from error
 
@@ -130,7 +126,7 @@ class AgentSession:
             except asyncio.LimitOverrunError as error:
                 await self._reader.readexactly(error.consumed)
             except (asyncio.IncompleteReadError, OSError) as error:
-                raise _lost("the connection was closed during the greeting") from error
+                raise lost("the connection was closed during the greeting") from error
             else:
                 if protocol.is_hello(line, nonce):
                     return
@@ -145,9 +141,9 @@ class AgentSession:
                 payload = await self._reader.readexactly(size) if size else b""
                 self._dispatch(message, payload)
         except (asyncio.IncompleteReadError, OSError):
-            self._end(_lost("the guest, or the port to it, is gone"))
+            self._end(lost("the guest, or the port to it, is gone"))
         except (ValueError, KeyError, TypeError, asyncio.LimitOverrunError) as error:
-            self._end(_lost(f"the agent sent what is not part of the protocol: {error}"))
+            self._end(lost(f"the agent sent what is not part of the protocol: {error}"))
 
     def _dispatch(self, message: Message, payload: bytes) -> None:
         kind, ident = message["type"], message.get("id")
@@ -173,14 +169,6 @@ class AgentSession:
         for reply in self._replies.values():
             if not reply.done():
                 reply.set_exception(loss)
-
-
-def _lost(cause: str) -> VMMFailed:
-    return VMMFailed(
-        "the agent of the guest cannot be reached",
-        cause=cause,
-        resolution="banger ls, then banger logs NAME",
-    )
 
 
 def _refused(cause: str) -> VMMFailed:

@@ -118,8 +118,11 @@ class Guest(Protocol):
         """Kernel arguments of a boot profile (``standard`` or ``fast``)."""
         ...
 
-    def connect(self, agent_socket: Path) -> GuestAgent:
-        """A client for the agent behind the socket; connects when first used."""
+    def connect(self, agent_socket: Path, *, vsock: bool = False) -> GuestAgent:
+        """A client for the agent behind the socket; connects when first used.
+
+        ``vsock``: the socket leads to the guest's vsock, and is told which port is wanted.
+        """
         ...
 
     def ssh_command(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from pathlib import Path
 
-from banger.drivers.guest import profiles, ssh
+from banger.drivers.guest import agent_dial, profiles, ssh
 from banger.drivers.guest.agent import AgentClient
 from banger.drivers.guest.base import GuestAgent, Identity
 from banger.drivers.guest.identity import identity_archive
@@ -41,9 +42,10 @@ class LinuxGuest:
         """The kernel arguments of a boot profile."""
         return profiles.kernel_arguments(profile)
 
-    def connect(self, agent_socket: Path) -> GuestAgent:
+    def connect(self, agent_socket: Path, *, vsock: bool = False) -> GuestAgent:
         """A client that connects when first used."""
-        return AgentClient(agent_socket)
+        dial = agent_dial.dial_vsock if vsock else agent_dial.dial_port
+        return AgentClient(functools.partial(dial, agent_socket))
 
     def ssh_command(
         self,

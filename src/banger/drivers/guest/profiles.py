@@ -26,14 +26,12 @@ from banger.errors import InvalidInput
 STANDARD = "standard"
 FAST = "fast"
 
-#: Arguments of both profiles. The VMM's driver adds console and clock.
+#: Arguments of both profiles. The VMM's driver adds console and clock, and how this machine ends
+#: when its guest panics or reboots.
 _ARGUMENTS = (
     "root=/dev/vda",
     "rw",
     "quiet",
-    # The guest ends when it panics or reboots; the VMM is told not to reset it.
-    "panic=-1",
-    "reboot=t",
     # The interface is eth0 whether or not udev runs.
     "net.ifnames=0",
     # The self tests of the crypto code are the longest part of a kernel start (0.7 s of 2.2 s).

@@ -29,6 +29,9 @@ class Capabilities:
     #: The accelerator in use: ``kvm`` or ``tcg``.
     accelerator: str
     version: str
+    #: How the agent is reached: ``agent_socket`` leads to the guest's vsock, by the handshake
+    #: of Firecracker (``CONNECT port``). Otherwise it is the virtio-serial port ``AGENT_PORT``.
+    vsock: bool = False
 
 
 @dataclass(frozen=True, slots=True)

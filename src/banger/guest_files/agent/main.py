@@ -2,7 +2,7 @@
 
 Standard library only, Python 3.9 or newer; the messages are described by the host's side,
 ``drivers/guest/agent_protocol.py``. One thread and one poll: no command waits for another,
-and while no host is connected the process sleeps until a signal.
+and while no host is connected the process sleeps.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import time
 from _collections_abc import Callable, Iterator
 
-from . import machine
+from . import machine, vsock
 from .command import Command
 from .port import QUEUE_LIMIT, Message, Port
 
@@ -38,6 +38,8 @@ class Agent:
         self.connected = False
         self.greeted = False
         self.power_off_pid = 0
+        #: Descriptors that are watched whether or not a host is connected.
+        self.always: set[int] = set()
         self.commands: dict[int, Command] = {}
         #: Given up but not ended: their ids are free again, and nothing of them is told.
         self.orphans: list[Command] = []
@@ -51,6 +53,7 @@ class Agent:
     def run(self) -> None:
         """Serve for ever."""
         self.watch(self.wake, select.POLLIN, lambda _: self.woken())
+        self.always.add(self.wake)
         self.connect()
         while True:
             self.settle()
@@ -71,7 +74,7 @@ class Agent:
             self.port.flush()
             mask = select.POLLIN | (select.POLLOUT if self.port.queue else 0)
             self.watch(self.port.fd, mask, lambda _: None)
-        wanted = {self.wake, self.port.fd}
+        wanted = {*self.always, self.port.fd}
         for fd, mask, handler in self.useful():
             self.watch(fd, mask, handler)
             wanted.add(fd)
@@ -268,6 +271,34 @@ class Agent:
             self.give_up(command)
 
 
+class ListeningAgent(Agent):
+    """Serves who connects to a socket of ours: the newest alone, for a host has one client."""
+
+    def __init__(self, listener: vsock.Listener) -> None:
+        super().__init__(Port(), reconnects=True)
+        self.listener = listener
+
+    def connect(self) -> None:
+        """Wait for a host, as this does from the first moment to the last."""
+        self.always.add(self.listener.fd)
+        self.watch(self.listener.fd, select.POLLIN, lambda _: self.accept())
+
+    def accept(self) -> None:
+        connection = self.listener.accept()
+        if connection < 0:
+            return
+        if self.connected:
+            self.disconnect()
+        self.port.replace(connection)
+        self.connected = True
+
+    def disconnect(self) -> None:
+        self.give_up_commands()
+        self.unwatch(self.port.fd)
+        self.port.replace(-1)
+        self.connected = self.greeted = False
+
+
 def open_port() -> int:
     """The descriptor of our port, found by its name: udev's links may not exist."""
     folder = "/sys/class/virtio-ports"
@@ -283,9 +314,21 @@ def open_port() -> int:
 
 
 def main() -> None:
-    """``main.py`` serves the virtio port, ``main.py FD`` an open socket until it closes."""
+    """Serve the vsock or virtio port that the machine has.
+
+    With an argument, for trials: ``main.py FD`` serves an open socket until it closes, and
+    ``main.py listen FD`` whoever connects to it.
+    """
     os.chdir("/")
-    given = int(sys.argv[1]) if len(sys.argv) > 1 else -1
+    words = sys.argv[1:]
+    given = int(words[-1]) if words else -1
     if given >= 0:
         os.set_inheritable(given, False)
-    Agent(Port(given if given >= 0 else open_port()), reconnects=given < 0).run()
+    if words[:1] == ["listen"]:
+        ListeningAgent(vsock.Listener(given, trusted=None)).run()
+    elif given >= 0:
+        Agent(Port(given), reconnects=False).run()
+    elif vsock.is_there():
+        ListeningAgent(vsock.listen()).run()
+    else:
+        Agent(Port(open_port()), reconnects=True).run()

@@ -37,14 +37,26 @@ class Message(dict[str, object]):
 class Port:
     """One open file to the host, never waited for."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int = -1) -> None:
         self.fd = fd
         self.queued = 0
         self.queue: list[bytes] = []
         self.inbox = bytearray()
         self._header: Message | None = None
         self._size = 0
-        os.set_blocking(fd, False)
+        if fd >= 0:
+            os.set_blocking(fd, False)
+
+    def replace(self, fd: int) -> None:
+        """Serve another file from now on (-1: none); the old one is closed."""
+        if self.fd >= 0:
+            os.close(self.fd)
+        self.fd = fd
+        self.reset_input()
+        self.queue.clear()
+        self.queued = 0
+        if fd >= 0:
+            os.set_blocking(fd, False)
 
     def reset_input(self) -> None:
         """Forget what came in."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -10,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from banger.drivers.guest import agent_session
+from banger.drivers.guest import agent_dial, agent_session
 from banger.drivers.guest.agent import AgentClient
+from banger.drivers.guest.agent_dial import AGENT_VSOCK_PORT, dial_port, dial_vsock
 from banger.drivers.guest.base import GuestCommand, GuestProcess
 from banger.errors import DeadlineExceeded, VMMFailed
-from tests.fakes.agent_port import AgentPort
+from tests.fakes.agent_port import AgentPort, ListeningAgent, VsockSocket, wait_until
 
 
 @pytest.fixture
@@ -25,10 +27,31 @@ def port(tmp_path: Path) -> Iterator[AgentPort]:
 
 
 @pytest.fixture
-async def client(port: AgentPort) -> AsyncIterator[AgentClient]:
-    made = AgentClient(port.path)
+def vsock(tmp_path: Path) -> Iterator[VsockSocket]:
+    """A vsock behind which an agent listens."""
+    made = VsockSocket(tmp_path / "vsock.sock")
+    agent = ListeningAgent(tmp_path / "listening.sock")
+    made.ports[AGENT_VSOCK_PORT] = agent.path
+    yield made
+    made.close()
+    agent.close()
+
+
+@pytest.fixture(params=["port", "vsock"])
+async def client(request: pytest.FixtureRequest) -> AsyncIterator[AgentClient]:
+    """A client on either way to an agent."""
+    way = request.getfixturevalue(request.param)
+    made = by_port(way.path) if request.param == "port" else by_vsock(way.path)
     yield made
     await made.close()
+
+
+def by_port(path: Path) -> AgentClient:
+    return AgentClient(functools.partial(dial_port, path))
+
+
+def by_vsock(path: Path) -> AgentClient:
+    return AgentClient(functools.partial(dial_vsock, path))
 
 
 async def end(server: asyncio.Server) -> None:
@@ -102,9 +125,8 @@ async def test_many_at_once(client: AgentClient) -> None:
     assert found == [(number, f"{number}\n".encode(), b"") for number in range(20)]
 
 
-async def test_a_lost_agent_is_told_and_the_next_one_found(
-    client: AgentClient, port: AgentPort
-) -> None:
+async def test_a_lost_agent_is_told_and_the_next_one_found(port: AgentPort) -> None:
+    client = by_port(port.path)
     process = await client.execute(GuestCommand(("sleep", "60"), cwd="/"))
     reading = asyncio.create_task(collect(process))
     await client.ping(timeout=20)
@@ -114,10 +136,11 @@ async def test_a_lost_agent_is_told_and_the_next_one_found(
     with pytest.raises(VMMFailed, match="cannot be reached"):
         await process.status()
     assert (await client.ping(timeout=20))["commands"] == 0
+    await client.close()
 
 
 async def test_nobody_listens(tmp_path: Path) -> None:
-    client = AgentClient(tmp_path / "agent.sock")
+    client = by_port(tmp_path / "agent.sock")
     with pytest.raises(VMMFailed, match="cannot be reached"):
         await client.ping(timeout=5)
     with pytest.raises(VMMFailed, match="cannot be reached"):
@@ -141,7 +164,7 @@ async def test_silence_ends_with_the_deadline_and_the_greeting_goes_on(tmp_path:
         writer.close()
 
     server = await asyncio.start_unix_server(slow, path)
-    client = AgentClient(path)
+    client = by_port(path)
     start = time.monotonic()
     with pytest.raises(DeadlineExceeded, match=r"within 0\.2 s"):
         await client.ping(timeout=0.2)
@@ -156,7 +179,7 @@ async def test_silence_ends_with_the_deadline_and_the_greeting_goes_on(tmp_path:
 async def test_leftovers_of_an_earlier_conversation_are_dropped(tmp_path: Path) -> None:
     garbage = b'half a line{"type":"exit"\n' + bytes(range(256)) * 2000 + b'\n{"type":"hello"}\n'
     port = AgentPort(tmp_path / "agent.sock", garbage=garbage)
-    client = AgentClient(port.path)
+    client = by_port(port.path)
     assert (await client.ping(timeout=20))["agent"] == 1
     await client.close()
     port.close()
@@ -182,7 +205,7 @@ async def test_a_hello_swallowed_by_a_payload_is_sent_again(
         await asyncio.gather(copy(reader, inner_writer), copy(inner_reader, writer))
 
     server = await asyncio.start_unix_server(relay, tmp_path / "relay.sock")
-    client = AgentClient(tmp_path / "relay.sock")
+    client = by_port(tmp_path / "relay.sock")
     assert (await client.ping(timeout=20))["agent"] == 1
     await client.close()
     await end(server)
@@ -215,7 +238,7 @@ async def test_a_hostile_agent_ends_the_session_and_nothing_else(
 
     path = tmp_path / "agent.sock"
     server = await asyncio.start_unix_server(hostile, path)
-    client = AgentClient(path)
+    client = by_port(path)
     process = await client.execute(GuestCommand(("true",)))
     with pytest.raises(VMMFailed):
         await asyncio.wait_for(process.status(), 20)
@@ -228,3 +251,72 @@ async def test_requests_that_the_agent_refuses(client: AgentClient) -> None:
     with pytest.raises(VMMFailed, match="refused"):
         await asyncio.wait_for(session.request("dance"), 20)
     assert session.alive
+
+
+async def test_a_vsock_is_told_the_port_of_the_agent(vsock: VsockSocket) -> None:
+    client = by_vsock(vsock.path)
+    await client.ping(timeout=20)
+    assert vsock.lines == [b"CONNECT 1023\n"]
+    await client.close()
+
+
+async def test_an_agent_that_comes_later_is_found(tmp_path: Path, vsock: VsockSocket) -> None:
+    agents = vsock.ports.copy()
+    vsock.ports.clear()
+    client = by_vsock(vsock.path)
+    with pytest.raises(DeadlineExceeded, match=r"within 0\.2 s"):
+        await client.ping(timeout=0.2)
+    assert len(vsock.lines) > 1
+    vsock.ports.update(agents)
+    assert (await client.ping(timeout=20))["agent"] == 1
+    await client.close()
+
+
+async def test_a_guest_without_a_driver_answers_nothing_and_is_asked_again(
+    vsock: VsockSocket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent_dial, "ANSWER_TIMEOUT", 0.1)
+    vsock.deaf = True
+    client = by_vsock(vsock.path)
+    with pytest.raises(DeadlineExceeded):
+        await client.ping(timeout=0.5)
+    vsock.deaf = False
+    assert (await client.ping(timeout=20))["agent"] == 1
+    await client.close()
+
+
+async def test_a_vsock_of_a_vmm_that_is_gone(tmp_path: Path) -> None:
+    client = by_vsock(tmp_path / "agent.sock")
+    with pytest.raises(VMMFailed, match="cannot be reached"):
+        await client.ping(timeout=5)
+    await client.close()
+
+
+async def test_a_lost_connection_ends_its_commands_and_the_next_finds_the_same_agent(
+    vsock: VsockSocket, tmp_path: Path
+) -> None:
+    client = by_vsock(vsock.path)
+    trace = tmp_path / "hung-up"
+    # The shell itself tells of the signal, and would die of a pipe that is closed.
+    loop = f"exec 2>/dev/null; trap 'touch {trace}; exit' HUP; echo ready"
+    script = f"{loop}; while :; do sleep 0.05; done"
+    process = await client.execute(GuestCommand(("sh", "-c", script), cwd="/"))
+    assert (await anext(aiter(process.output()))).data == b"ready\n"
+    vsock.drop_all()
+    with pytest.raises(VMMFailed, match="cannot be reached"):
+        await process.status()
+    assert (await client.ping(timeout=20))["commands"] == 0
+    await asyncio.to_thread(wait_until, trace.exists)
+    await client.close()
+
+
+async def test_the_newest_client_is_served(vsock: VsockSocket) -> None:
+    # A daemon that was killed may leave a connection whose end nobody has seen yet.
+    first, second = by_vsock(vsock.path), by_vsock(vsock.path)
+    left = await first.execute(GuestCommand(("sleep", "60"), cwd="/"))
+    assert (await second.ping(timeout=20))["commands"] == 0
+    with pytest.raises(VMMFailed):
+        await left.status()
+    assert (await second.ping(timeout=20))["commands"] == 0
+    await first.close()
+    await second.close()

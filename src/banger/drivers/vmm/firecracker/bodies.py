@@ -30,6 +30,9 @@ KERNEL_ARGUMENTS = (
     "i8042.noaux",
     "i8042.nomux",
     "i8042.dumbkbd",
+    "clocksource=kvm-clock",
+    # Our init loads the driver of the vsock, and the agent listens there.
+    "banger.vsock=1",
 )
 #: The kernel's command line holds 2048 bytes with the final zero, and Firecracker adds
 #: `` virtio_mmio.device=4K@0xADDRESS:IRQ`` for each device.

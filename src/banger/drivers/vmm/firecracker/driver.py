@@ -59,9 +59,10 @@ class FirecrackerVMM:
             pause=True,
             user_network=False,
             qcow2=False,
-            agent=False,
+            agent=True,
             accelerator="kvm",
             version=str(self._version),
+            vsock=True,
         )
 
     async def launch(self, spec: BootSpec) -> Machine:

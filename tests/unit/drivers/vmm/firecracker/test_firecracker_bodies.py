@@ -45,7 +45,7 @@ def sent(spec: BootSpec, version: Version = V1_12) -> list[tuple[str, str, objec
 def test_a_whole_boot() -> None:
     line = (
         "console=ttyS0 reboot=k panic=-1 pci=off i8042.noaux i8042.nomux i8042.dumbkbd"
-        " root=/dev/vda quiet"
+        " clocksource=kvm-clock banger.vsock=1 root=/dev/vda quiet"
     )
     drive = {"is_root_device": False, "cache_type": "Writeback"}
     assert sent(SPEC) == [
