@@ -128,10 +128,19 @@ def test_a_vm_with_a_tap_and_nat(as_user: Run, root_side: None) -> None:
         assert WORLD_HOST in reply.stdout, reply.stderr
         assert as_user("vm", "forward", "mine", "8093:22").returncode == 0
         assert ask("", "127.0.0.1", 8093).startswith("SSH-2.0")
+        # Its daemon may not have port 53: the root side leads the guest's questions to it.
+        made = as_user("run", "--name", "other")
+        assert made.returncode == 0, made.stderr
+        other = json.loads(as_user("show", "other", "--json").stdout)["address"]
+        seen = as_user("exec", "mine", "--", "getent", "ahostsv4", "other.vm")
+        assert seen.stdout.startswith(other), seen.stderr
+        assert as_user("daemon", "stop").returncode == 0
+        seen = as_user("exec", "other", "--", "getent", "ahostsv4", "mine.vm")
+        assert seen.stdout.startswith(vm["address"]), seen.stderr
         refused = as_user("vm", "forward", "mine", "80:80")
         assert refused.returncode != 0
         assert "belong to root" in refused.stderr
-    assert as_user("rm", "-f", "mine").returncode == 0
+    assert as_user("rm", "-f", "mine", "other").returncode == 0
     assert not Path(f"/sys/class/net/bgr{vm['id']}").exists()
     tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True)
     assert f"banger_{pwd.getpwnam(USER).pw_uid}" not in tables.stdout

@@ -222,11 +222,13 @@ class FakeNetwork:
             return Presence.ABSENT
         return Presence.OURS if path.read_text() == vm_id else Presence.FOREIGN
 
-    async def attach(self, lease: Lease, vm_id: str, reach: Reach = CLOSED) -> None:
+    async def attach(
+        self, lease: Lease, vm_id: str, reach: Reach = CLOSED, dns_port: int = 0
+    ) -> None:
         (self._folder / lease.tap).write_text(vm_id)
-        await self.admit(lease, vm_id, reach)
+        await self.admit(lease, vm_id, reach, dns_port)
 
-    async def admit(self, lease: Lease, vm_id: str, reach: Reach) -> None:
+    async def admit(self, lease: Lease, vm_id: str, reach: Reach, dns_port: int = 0) -> None:
         assert (self._folder / lease.tap).read_text() == vm_id
         (self._rules / lease.tap).write_text(json.dumps(asdict(reach)))
 
@@ -244,6 +246,9 @@ class FakeNames:
 
     async def publish(self, publication: Publication) -> None:
         (self._folder / publication.vm_id).write_text(f"{publication.name}.vm")
+
+    async def listen(self, lease: Lease, vm_id: str) -> int:
+        return 0
 
     async def withdraw(self, vm_id: str) -> None:
         (self._folder / vm_id).unlink(missing_ok=True)

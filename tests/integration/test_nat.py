@@ -60,6 +60,7 @@ class Guest:
             isolated=False,
             host=False,
             forwards=(),
+            dns_port=0,
         )
 
     def apply(self, **changes: object) -> None:
@@ -146,7 +147,7 @@ def test_an_open_connection_ends_with_nat(web: Guest, world: str) -> None:
         "while d:=c.recv(9): c.sendall(d)"
     )
     talker = (
-        f"import socket;s=socket.create_connection(('{WORLD}',81),2);s.settimeout(1.5)\n"
+        f"input();import socket;s=socket.create_connection(('{WORLD}',81),2);s.settimeout(1.5)\n"
         "for _ in range(2):\n s.sendall(b'x');print(s.recv(9),flush=True);input()\n"
     )
     python = ("/usr/bin/python3", "-I", "-c")
@@ -164,7 +165,10 @@ def test_an_open_connection_ends_with_nat(web: Guest, world: str) -> None:
         try:
             assert far.stdout is not None
             assert near.stdout is not None
+            assert near.stdin is not None
             far.stdout.readline()
+            near.stdin.write(b"\n")
+            near.stdin.flush()
             assert near.stdout.readline() == b"b'x'\n"
             web.apply()
             _, error = near.communicate(b"\n", timeout=15)
@@ -347,3 +351,59 @@ def test_an_interface_without_our_mark_is_refused(web: Guest) -> None:
         web.apply()
     assert caught.value.reason == "foreign"
     run("ip", "link", "set", web.call.name, "alias", web.call.alias)
+
+
+ASK = """
+import socket
+asked = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+asked.settimeout(2)
+asked.sendto(b"who?", ("{address}", {port}))
+print(asked.recv(99).decode())
+"""
+
+
+def asks(where: Guest, address: str, port: int) -> str:
+    """What is answered to a datagram of a guest; empty if nothing comes."""
+    argv = ("ip", "netns", "exec", where.name, "/usr/bin/python3", "-I", "-c")
+    return run(*argv, ASK.format(address=address, port=port), check=False).stdout.strip()
+
+
+@contextlib.contextmanager
+def answering(address: str, port: int) -> Iterator[None]:
+    """Answers datagrams and connections at one port of the host."""
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams,
+        socket.create_server((address, port)) as stream,
+    ):
+        datagrams.bind((address, port))
+
+        def answer() -> None:
+            with contextlib.suppress(OSError):
+                while packet := datagrams.recvfrom(99):
+                    datagrams.sendto(b"me", packet[1])
+
+        def accept() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    with stream.accept()[0] as connection:
+                        connection.sendall(b"me")
+
+        threads = [threading.Thread(target=each, daemon=True) for each in (answer, accept)]
+        for thread in threads:
+            thread.start()
+        yield
+
+
+def test_questions_of_guests_are_led_to_another_port(web: Guest, db: Guest) -> None:
+    web.apply(dns_port=10053)
+    db.apply()
+    with answering(web.gateway, 10053):
+        assert asks(web, web.gateway, 53) == "me"
+        assert ask(web.name, web.gateway, 53) == "me"
+        # Only at its own gateway, only port 53, and no other guest's questions.
+        assert asks(web, web.gateway, 10053) == ""
+        assert asks(web, db.gateway, 53) == ""
+        assert asks(db, web.gateway, 53) == ""
+        assert asks(db, web.gateway, 10053) == ""
+        web.apply()
+        assert asks(web, web.gateway, 53) == ""

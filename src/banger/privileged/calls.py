@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
 #: Both sides compare it: a mismatch is an error, never a guess.
-CATALOGUE_VERSION = 2
+CATALOGUE_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,8 @@ class NatApply:
     Only packets from ``guest_mac`` and ``guest_address`` are taken from it at all. Its guest
     reaches the host by ping and DNS, with ``host`` by everything; the same user's other guests
     unless one of the two is ``isolated``; with ``internet`` whatever the host reaches.
-    ``forwards`` are ports of the host that lead to it, as ``tcp:8080:80``.
+    ``forwards`` are ports of the host that lead to it, as ``tcp:8080:80``. With ``dns_port``
+    its questions to port 53 of its gateway arrive at that port there; 0 leaves them alone.
     """
 
     name: str
@@ -58,6 +59,7 @@ class NatApply:
     isolated: bool
     host: bool
     forwards: tuple[str, ...]
+    dns_port: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,7 @@ def check(call: Call, caller_uid: int) -> None:
             _check_guest(call.guest_address)
             check_mac(call.guest_mac)
             _check_forwards(call.forwards, caller_uid)
+            _check_dns_port(call.dns_port, caller_uid)
         case TapShow():
             pass
 
@@ -117,6 +118,11 @@ def _check_forwards(forwards: tuple[str, ...], caller_uid: int) -> None:
             caller_uid == 0 or host_port >= FIRST_USER_PORT,
             f"port {host_port} is below {FIRST_USER_PORT}, which only root may publish",
         )
+
+
+def _check_dns_port(port: int, caller_uid: int) -> None:
+    lowest = 1 if caller_uid == 0 else FIRST_USER_PORT
+    _require(port == 0 or lowest <= port < 65536, f"{port} is no port for questions of guests")
 
 
 def _check_server(server: str) -> None:

@@ -38,6 +38,7 @@ def apply(call: NatApply, uid: int, nft: Nft) -> None:
         isolated=call.isolated,
         host=call.host,
         forwards=tuple(sorted(call.forwards)),
+        dns_port=call.dns_port,
     )
     with _locked(uid):
         tables = _tables(nft)

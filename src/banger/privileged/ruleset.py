@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from banger.privileged.calls import CallFailed
-from banger.privileged.checks import parse_forward
+from banger.privileged.checks import PREFIX_LENGTH, parse_forward
 
 #: What the chains do, whatever the sets hold. A guest is known by its TAP, address and MAC
 #: together, before anything else is asked. Answers are told from questions by the direction of
@@ -56,10 +57,12 @@ _CHAINS = """\
     iifname @host accept
     icmp type echo-request accept
     meta l4proto { tcp, udp } th dport 53 accept
+    meta l4proto { tcp, udp } ct original proto-dst 53 ct status dnat accept
     drop
   }
   chain published {
     type nat hook prerouting priority dstnat; policy accept;
+    meta l4proto { tcp, udp } th dport 53 dnat ip to iifname . ip daddr map @names
     fib daddr type local dnat ip to meta l4proto . th dport map @forwards
   }
   chain published_here {
@@ -82,6 +85,7 @@ _SETS = {
     "host": "ifname",
     "uplinks": "ifname",
     "forwards": "inet_proto . inet_service : ipv4_addr . inet_service",
+    "names": "ifname . ipv4_addr : ipv4_addr . inet_service",
 }
 #: An empty set whose name tells by which chains and sets the table was made.
 MARK = "made_" + hashlib.sha256(f"{_SETS}{_CHAINS}".encode()).hexdigest()[:12]
@@ -100,6 +104,13 @@ class Guest:
     isolated: bool = False
     host: bool = False
     forwards: tuple[str, ...] = ()
+    dns_port: int = 0
+
+    @property
+    def gateway(self) -> str:
+        """The host's end of its network."""
+        network = ipaddress.IPv4Network((self.address, PREFIX_LENGTH), strict=False)
+        return str(network[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +182,7 @@ def _content(rules: Rules) -> dict[str, dict[str, str]]:
         "host": plain(guest.tap for guest in guests if guest.host),
         "uplinks": plain(sorted(rules.uplinks)),
         "forwards": dict(element for guest in guests for element in _forwards(guest)),
+        "names": dict(_questions(guest) for guest in guests if guest.dns_port),
         MARK: {},
     }
 
@@ -188,6 +200,11 @@ def _forwards(guest: Guest) -> Iterable[tuple[str, str]]:
         yield key, f"{key} : {guest.address} . {guest_port}"
 
 
+def _questions(guest: Guest) -> tuple[str, str]:
+    key = f'"{guest.tap}" . {guest.gateway}'
+    return key, f"{key} : {guest.gateway} . {guest.dns_port}"
+
+
 def parse(listing: str) -> Rules:
     """The rules in the output of ``nft -j list table``.
 
@@ -198,6 +215,8 @@ def parse(listing: str) -> Rules:
         ports: dict[str, list[str]] = {}
         for (protocol, host_port), (address, guest_port) in map(_pair, sets["forwards"]):
             ports.setdefault(address, []).append(f"{protocol}:{host_port}:{guest_port}")
+        # A table of an earlier banger has no such map.
+        asks = {key[0]: value[1] for key, value in map(_pair, sets.get("names", []))}
         guests = {}
         for tap, mac, address in (entry["concat"] for entry in sets["guests"]):
             guests[tap] = Guest(
@@ -208,6 +227,7 @@ def parse(listing: str) -> Rules:
                 isolated=tap in sets["isolated"],
                 host=tap in sets["host"],
                 forwards=tuple(sorted(ports.get(address, ()))),
+                dns_port=asks.get(tap, 0),
             )
         return Rules(guests, frozenset(sets["uplinks"]), MARK in sets)
     except (KeyError, TypeError, ValueError) as error:

@@ -20,7 +20,7 @@ from banger.service import room
 from banger.service.boot_files import initrd_of, kernel_of
 from banger.service.console_tail import console_tail
 from banger.service.create import VMStep, pin_host_keys, rootfs_spec
-from banger.service.names import PublishName
+from banger.service.names import PublishName, withdraw
 from banger.service.steps import Direction, Report, Step
 from banger.service.target_plan import VMPlan
 
@@ -79,12 +79,15 @@ class AttachInterface(VMStep):
 
     async def apply(self, report: Report) -> dict[str, object]:
         vm = self.plan.vm
-        await self.context.drivers.networks[vm.lease.kind].attach(vm.lease, vm.id, vm.spec.reach)
+        dns_port = await self.context.drivers.names.listen(vm.lease, vm.id)
+        network = self.context.drivers.networks[vm.lease.kind]
+        await network.attach(vm.lease, vm.id, vm.spec.reach, dns_port)
         return {"tap": vm.lease.tap, "ssh_port": vm.lease.ssh_port}
 
     async def undo(self) -> None:
         vm = self.plan.vm
         await self.context.drivers.networks[vm.lease.kind].detach(vm.lease, vm.id)
+        await withdraw(self.context, vm.id)
 
 
 class WriteIdentity(VMStep):

@@ -64,7 +64,8 @@ class ChangeRules(VMStep):
         if self.probe() is not Presence.OURS:
             return False
         if network.live:
-            await network.admit(vm.lease, vm.id, reach)
+            dns_port = await self.context.drivers.names.listen(vm.lease, vm.id)
+            await network.admit(vm.lease, vm.id, reach, dns_port)
         elif vm.machine is not None and vmm_of(self).is_alive(vm.machine, mark_of(self)):
             await vmm_of(self).forward(
                 self.context.paths.monitor_socket(vm.id),
@@ -128,4 +129,5 @@ async def _restore(context: Context, busy: Callable[[str], object], vm_id: str) 
             return
         done = vm.spec.reach
         # Again if the row has changed meanwhile: the last word must be its own.
-        await network.admit(vm.lease, vm.id, done)
+        dns_port = await context.drivers.names.listen(vm.lease, vm.id)
+        await network.admit(vm.lease, vm.id, done, dns_port)

@@ -44,6 +44,7 @@ APPLY = NatApply(
     isolated=False,
     host=False,
     forwards=("tcp:8080:80", "udp:5353:53"),
+    dns_port=10053,
 )
 CLEAR = NatClear(f"bgr{ID}", f"banger:1000:{ID}")
 HOSTS = HostsBlockSet(("10.208.4.2 web.vm",))
@@ -77,6 +78,7 @@ def test_the_catalogue_is_whole() -> None:
         {**call_to_json(CREATE), "owner_uid": "0"},
         {**call_to_json(APPLY), "internet": 1},
         {**call_to_json(APPLY), "internet": "true"},
+        {**call_to_json(APPLY), "dns_port": "10053"},
         {**call_to_json(APPLY), "forwards": "tcp:8080:80"},
         {**call_to_json(APPLY), "forwards": [8080]},
         {**call_to_json(APPLY), "forwards": [["tcp:8080:80"]]},
@@ -171,6 +173,10 @@ def test_improper_values_are_refused(field: str, value: object) -> None:
         ("forwards", ("tcp:8080:80 }; flush ruleset",)),
         ("forwards", ("tcp:8080:80\n",)),
         ("forwards", tuple(f"tcp:{port}:80" for port in range(2000, 2300))),
+        ("dns_port", 53),
+        ("dns_port", 1023),
+        ("dns_port", -1),
+        ("dns_port", 65536),
     ],
 )
 def test_improper_rules_are_refused(field: str, value: object) -> None:

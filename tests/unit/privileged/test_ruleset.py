@@ -20,7 +20,7 @@ WEB = Guest(
     internet=True,
     forwards=("tcp:8080:80", "udp:5353:53"),
 )
-DB = Guest("bgrba9876543210", "02:11:22:33:44:66", "10.208.4.6", isolated=True)
+DB = Guest("bgrba9876543210", "02:11:22:33:44:66", "10.208.4.6", isolated=True, dns_port=10053)
 
 
 def listing(rules: Rules) -> str:
@@ -44,6 +44,12 @@ def listing(rules: Rules) -> str:
         for protocol, outer, inner in (text.split(":") for text in guest.forwards)
     ]
     entries.append({"map": {"name": "forwards", "elem": forwards}})
+    names = [
+        [{"concat": [guest.tap, guest.gateway]}, {"concat": [guest.gateway, guest.dns_port]}]
+        for guest in rules.guests.values()
+        if guest.dns_port
+    ]
+    entries.append({"map": {"name": "names", "elem": names}})
     return json.dumps({"nftables": entries})
 
 
@@ -55,7 +61,7 @@ def test_one_table_is_replaced_in_one_go() -> None:
         "delete table inet banger_1000",
         "table inet banger_1000 {",
     ]
-    assert lines[3:10] == [
+    assert lines[3:11] == [
         f'  set taps {{ type ifname; elements = {{ "{WEB.tap}", "{DB.tap}" }}; }}',
         (
             "  set guests { type ifname . ether_addr . ipv4_addr; elements = { "
@@ -69,9 +75,13 @@ def test_one_table_is_replaced_in_one_go() -> None:
             "  map forwards { type inet_proto . inet_service : ipv4_addr . inet_service; "
             "elements = { tcp . 8080 : 10.208.4.2 . 80, udp . 5353 : 10.208.4.2 . 53 }; }"
         ),
+        (
+            "  map names { type ifname . ipv4_addr : ipv4_addr . inet_service; "
+            f'elements = {{ "{DB.tap}" . 10.208.4.5 : 10.208.4.5 . 10053 }}; }}'
+        ),
     ]
     # No rule names a VM: all that differs between VMs is in the sets.
-    assert WEB.tap not in "\n".join(lines[10:])
+    assert WEB.tap not in "\n".join(lines[11:])
 
 
 @given(st.sets(st.sampled_from([WEB, DB])), st.sets(st.sampled_from(["eth0", "wlan0"])))
@@ -99,6 +109,7 @@ def test_a_change_touches_elements_alone() -> None:
         f'add element inet banger_0 guests {{ "{DB.tap}" . {DB.mac} . {DB.address} }}',
         f'add element inet banger_0 isolated {{ "{DB.tap}" }}',
         "add element inet banger_0 forwards { tcp . 8080 : 10.208.4.6 . 81 }",
+        f'add element inet banger_0 names {{ "{DB.tap}" . 10.208.4.5 : 10.208.4.5 . 10053 }}',
     ]
     assert ruleset.render_change(0, after, after) == ""
 
@@ -109,6 +120,12 @@ def test_a_table_of_another_version_is_made_anew() -> None:
         '"isolated"', f'"isolated"}}}}, {{"set": {{"name": "{ruleset.MARK}"'
     )
     assert ruleset.parse(marked).current
+
+
+def test_a_table_from_before_questions_were_led_is_read() -> None:
+    old = json.loads(listing(Rules({DB.tap: DB})))
+    old["nftables"] = [e for e in old["nftables"] if e.get("map", {}).get("name") != "names"]
+    assert ruleset.parse(json.dumps(old)) == Rules({DB.tap: replace(DB, dns_port=0)})
 
 
 def test_the_world_is_let_in_only_where_somebody_asked() -> None:

@@ -51,8 +51,16 @@ class NameService(Protocol):
         """Publish exactly these after a start of the daemon; VMs in ``busy`` stay as they are."""
         ...
 
+    async def listen(self, lease: Lease, vm_id: str) -> int:
+        """Answer the VM's guest at its gateway, from now until ``withdraw``.
+
+        Returns the port there to which its questions to port 53 must be led: 0 where nothing
+        needs to be, or where nothing listens.
+        """
+        ...
+
     def nameservers(self, lease: Lease) -> tuple[str, ...]:
-        """What a guest with this lease should ask: our server first if it can reach it."""
+        """What a guest with this lease should ask: our server first where it listens for it."""
         ...
 
     def dns_name(self, vm_id: str) -> str:

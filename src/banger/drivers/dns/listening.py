@@ -15,8 +15,13 @@ _log = logging.getLogger(__name__)
 _FIRST_FREE_PORT = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 
-def serves_guests() -> bool:
-    """Whether we may listen on the port that guests ask at."""
+#: Where guests are answered by a daemon that may not have port 53; the root side leads their
+#: questions there. Always the same, so that what it was told outlives the daemon.
+GUEST_PORT = 10053
+
+
+def _has_port() -> bool:
+    """Whether we may listen on the port that everybody asks at."""
     return os.geteuid() == 0 or _first_free_port() <= PORT
 
 
@@ -40,18 +45,25 @@ class Listening:
         """``ADDRESS:PORT`` for the host's own programs; empty while nothing listens."""
         return f"{self._host.address}:{self._host.port}" if self._host else ""
 
-    async def ensure(self, gateways: set[str]) -> None:
-        """Listen for the host and at exactly these gateways. What fails is logged."""
+    def port_at(self, gateway: str) -> int:
+        """The port at which guests are answered at this gateway; 0 if none."""
+        server = self._gateways.get(gateway)
+        return server.port if server else 0
+
+    async def ensure_host(self) -> None:
+        """Listen for the host's own programs. What fails is logged."""
         if self._host is None:
-            ports = (PORT, HIGH_PORT, 0) if serves_guests() else (HIGH_PORT, 0)
+            ports = (PORT, HIGH_PORT, 0) if _has_port() else (HIGH_PORT, 0)
             self._host = await self._first(self._address, ports)
+
+    async def ensure(self, gateways: set[str]) -> None:
+        """Listen at exactly these gateways. What fails is logged."""
         for gateway in self._gateways.keys() - gateways:
             await self._gateways.pop(gateway).close()
-        if serves_guests():
-            for gateway in gateways - self._gateways.keys():
-                server = await self._first(gateway, (PORT,))
-                if server is not None:
-                    self._gateways[gateway] = server
+        for gateway in gateways - self._gateways.keys():
+            server = await self._first(gateway, (PORT,) if _has_port() else (GUEST_PORT, 0))
+            if server is not None:
+                self._gateways[gateway] = server
 
     async def close(self) -> None:
         servers = [*self._gateways.values(), *([self._host] if self._host else [])]

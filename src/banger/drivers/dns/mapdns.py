@@ -9,11 +9,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from banger import naming
 from banger.drivers.dns.base import NameStatus, Publication, ResolverWiring, Wanted
-from banger.drivers.dns.listening import Listening, serves_guests
+from banger.drivers.dns.listening import Listening
 from banger.errors import BangerError, Conflict
 from banger.host.threads import in_thread
 from banger.mapdns.records import Record, Records, full_name
-from banger.mapdns.server import Answers
+from banger.mapdns.server import PORT, Answers
 from banger.model.network import Lease
 
 _log = logging.getLogger(__name__)
@@ -36,6 +36,7 @@ class MapdnsNames:
         self._uid = uid
         self._published: dict[str, Publication] = {}
         self._refused: dict[str, str] = {}
+        self._gateways: dict[str, str] = {}
         self._watching: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
         self._asked = self._done = 0
@@ -54,16 +55,21 @@ class MapdnsNames:
             self._refused[vm_id] = f"{error.brief}: {error.cause}"
             raise
         self._published[vm_id] = dataclasses.replace(publication, name=full)
+        self._gateways[vm_id] = publication.gateway
         await self._apply()
 
     async def withdraw(self, vm_id: str) -> None:
         mark = self._mark(vm_id)
         self._refused.pop(vm_id, None)
+        listened = self._gateways.pop(vm_id, "")
         recorded = any(record.owner == mark for record in self._answers.table().values())
         if recorded:
             await in_thread(lambda _: self._records.change(lambda table: _drop(table, {mark})))
         if self._published.pop(vm_id, None) is not None or recorded:
             await self._apply()
+        elif listened:
+            async with self._lock:
+                await self._listening.ensure(set(self._gateways.values()))
 
     async def settle(self, publications: Sequence[Publication], busy: Collection[str]) -> None:
         kept = {self._mark(vm_id) for vm_id in busy}
@@ -79,14 +85,24 @@ class MapdnsNames:
                     continue
                 named = dataclasses.replace(publication, name=full_name(publication.name))
                 self._published[publication.vm_id] = named
+                self._gateways[publication.vm_id] = publication.gateway
 
         if publications or self._answers.table():
             await in_thread(lambda _: self._records.change(edit))
         if self._published or (await self._chosen()).leftover():
             await self._apply()
 
+    async def listen(self, lease: Lease, vm_id: str) -> int:
+        if not lease.tap:
+            return 0
+        self._gateways[vm_id] = lease.gateway
+        async with self._lock:
+            await self._listening.ensure(set(self._gateways.values()))
+        port = self._listening.port_at(lease.gateway)
+        return 0 if port == PORT else port
+
     def nameservers(self, lease: Lease) -> tuple[str, ...]:
-        if not lease.tap or not serves_guests():
+        if not lease.tap or not self._listening.port_at(lease.gateway):
             return lease.nameservers
         others = (server for server in lease.nameservers if server != lease.gateway)
         return (lease.gateway, *others)[:_MOST_SERVERS]
@@ -134,13 +150,11 @@ class MapdnsNames:
             if self._done >= wanted:
                 return
             now = self._asked
-            gateways = {entry.gateway for entry in self._published.values()}
+            await self._listening.ensure(set(self._gateways.values()))
             if self._published:
-                await self._listening.ensure(gateways)
+                await self._listening.ensure_host()
                 if self._watching is None:
                     self._watching = asyncio.create_task(self._watch())
-            elif self._listening.server:
-                await self._listening.ensure(set())
             await self._wire()
             self._done = now
 

@@ -34,11 +34,17 @@ class Network(Protocol):
         """Whether the host side of the lease exists, and whether it carries our mark."""
         ...
 
-    async def attach(self, lease: Lease, vm_id: str, reach: Reach = CLOSED) -> None:
-        """Make the host side, let ``reach`` pass. ``Conflict`` if something foreign is there."""
+    async def attach(
+        self, lease: Lease, vm_id: str, reach: Reach = CLOSED, dns_port: int = 0
+    ) -> None:
+        """Make the host side, let ``reach`` pass. ``Conflict`` if something foreign is there.
+
+        The guest's questions to port 53 of its gateway are led to ``dns_port`` there; 0 leaves
+        them as they are.
+        """
         ...
 
-    async def admit(self, lease: Lease, vm_id: str, reach: Reach) -> None:
+    async def admit(self, lease: Lease, vm_id: str, reach: Reach, dns_port: int = 0) -> None:
         """Let ``reach`` pass from now on in place of what did. Raises as ``attach`` does."""
         ...
 

@@ -59,12 +59,14 @@ class Tap:
             return Presence.ABSENT
         return Presence.OURS if alias == self._alias(vm_id) else Presence.FOREIGN
 
-    async def attach(self, lease: Lease, vm_id: str, reach: Reach = CLOSED) -> None:
+    async def attach(
+        self, lease: Lease, vm_id: str, reach: Reach = CLOSED, dns_port: int = 0
+    ) -> None:
         create = create_call(lease, vm_id, self._uid)
-        await self._privilege.call([create, nat_call(lease, vm_id, self._uid, reach)])
+        await self._privilege.call([create, nat_call(lease, vm_id, self._uid, reach, dns_port)])
 
-    async def admit(self, lease: Lease, vm_id: str, reach: Reach) -> None:
-        await self._privilege.call([nat_call(lease, vm_id, self._uid, reach)])
+    async def admit(self, lease: Lease, vm_id: str, reach: Reach, dns_port: int = 0) -> None:
+        await self._privilege.call([nat_call(lease, vm_id, self._uid, reach, dns_port)])
 
     async def detach(self, lease: Lease, vm_id: str) -> None:
         if self.probe(lease, vm_id) is Presence.OURS:
@@ -87,8 +89,8 @@ def create_call(lease: Lease, vm_id: str, uid: int) -> TapCreate:
     )
 
 
-def nat_call(lease: Lease, vm_id: str, uid: int, reach: Reach) -> NatApply:
-    """What the root side is asked for to let ``reach`` pass."""
+def nat_call(lease: Lease, vm_id: str, uid: int, reach: Reach, dns_port: int) -> NatApply:
+    """What the root side is asked for to let ``reach`` pass; ``dns_port`` as for ``attach``."""
     return NatApply(
         name=lease.tap,
         alias=naming.tap_alias(uid, vm_id),
@@ -98,6 +100,7 @@ def nat_call(lease: Lease, vm_id: str, uid: int, reach: Reach) -> NatApply:
         isolated=reach.isolated,
         host=reach.host,
         forwards=tuple(f"{f.protocol}:{f.host_port}:{f.guest_port}" for f in reach.forwards),
+        dns_port=dns_port,
     )
 
 

@@ -57,7 +57,13 @@ class User:
         mark = naming.process_name(self._uid, vm_id)
         return Presence.OURS if process.find_by_argument(mark) else Presence.FOREIGN
 
-    async def attach(self, lease: Lease, vm_id: str, reach: Reach = CLOSED) -> None:  # noqa: ARG002 - the VMM publishes ports
+    async def attach(
+        self,
+        lease: Lease,
+        vm_id: str,
+        reach: Reach = CLOSED,  # noqa: ARG002 - the VMM publishes ports
+        dns_port: int = 0,  # noqa: ARG002 - the VMM answers questions itself
+    ) -> None:
         if self.probe(lease, vm_id) is Presence.FOREIGN:
             raise Conflict(
                 f"port {lease.ssh_port} of {HOST}, kept for the SSH of VM {vm_id}, is taken",
@@ -65,7 +71,7 @@ class User:
                 resolution=f"ss -ltnp sport = :{lease.ssh_port}, then end that program",
             )
 
-    async def admit(self, lease: Lease, vm_id: str, reach: Reach) -> None:  # noqa: ARG002 - the protocol's
+    async def admit(self, lease: Lease, vm_id: str, reach: Reach, dns_port: int = 0) -> None:  # noqa: ARG002 - the protocol's
         return  # the VMM does it
 
     async def detach(self, lease: Lease, vm_id: str) -> None:  # noqa: ARG002 - the protocol's

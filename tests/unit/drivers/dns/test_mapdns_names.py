@@ -217,11 +217,36 @@ def lease(**changes: object) -> Lease:
     return Lease(**(values | changes))  # type: ignore[arg-type]
 
 
-def test_guests_ask_us_first_where_they_reach_us(
-    names: MapdnsNames, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(mapdns, "serves_guests", lambda: True)
+async def test_guests_ask_us_first_while_we_listen_for_them(names: MapdnsNames) -> None:
+    assert names.nameservers(lease()) == lease().nameservers
+    await names.listen(lease(), WEB.vm_id)
     assert names.nameservers(lease()) == ("10.208.0.1", "192.0.2.1", "192.0.2.2")
     assert names.nameservers(lease(tap="")) == lease().nameservers
-    monkeypatch.setattr(mapdns, "serves_guests", lambda: False)
+    assert await names.listen(lease(tap=""), DB.vm_id) == 0
+    await names.publish(WEB)
+    assert names.nameservers(lease())[0] == WEB.gateway
+    await names.withdraw(WEB.vm_id)
     assert names.nameservers(lease()) == lease().nameservers
+
+
+async def test_who_may_not_have_port_53_says_where_it_listens(
+    names: MapdnsNames, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "_has_port", lambda: False)
+    assert await names.listen(lease(), WEB.vm_id) == listening.GUEST_PORT
+    assert await names.listen(lease(), WEB.vm_id) == listening.GUEST_PORT
+    # The port is taken now: whoever comes second gets another.
+    second = MapdnsNames(records, Notes, 7)
+    port = await second.listen(lease(), WEB.vm_id)
+    assert port not in (0, listening.GUEST_PORT)
+    await second.close()
+
+
+async def test_what_was_only_listened_for_ends_with_the_vm(
+    names: MapdnsNames, wiring: Notes
+) -> None:
+    await names.listen(lease(), WEB.vm_id)
+    assert names.status().server == ""
+    await names.withdraw(WEB.vm_id)
+    assert names.nameservers(lease()) == lease().nameservers
+    assert wiring.told == []
