@@ -128,6 +128,14 @@ class FakeDaemon:
         self.images[image["id"]] = image
         return image
 
+    def change(self, vm: JSON, action: str, body: JSON) -> JSON:
+        """Begin ``set``, ``clone`` or ``rebuild``."""
+        if action == "clone":
+            copied = ("state", "image", "vcpus", "memory_mib", "work_disk_bytes")
+            vm = self.add_vm(body["name"], **{key: vm[key] for key in copied})
+            body = {}
+        return self.operate(f"vm.{action}", vm, lambda: vm.update(body))
+
     def forward(self, vm: JSON, body: JSON) -> None:
         """Publish a port or take it back."""
         port = {key: body[key] for key in ("protocol", "host_port", "guest_port")}

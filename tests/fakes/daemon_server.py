@@ -232,6 +232,10 @@ class Handler(BaseHTTPRequestHandler):
                         steps,
                     )
                 )
+            case ("POST", ("set" | "clone" | "rebuild") as action):
+                if vm["state"] != "stopped":
+                    raise wrong_state(vm, f"{action} is not possible in this state", "stop")
+                self._accepted(fake.change(vm, action, body))
             case ("POST", "nat"):
                 self._accepted(fake.operate("vm.nat", vm, lambda: vm.update(nat=body["up"])))
             case ("POST", "forward"):

@@ -8,6 +8,7 @@ from banger.host import files
 from banger.paths import Paths
 from banger.service import recovery
 from banger.service.access import AccessService
+from banger.service.change import ChangeService
 from banger.service.connectivity import ConnectivityService
 from banger.service.context import Choice, Context, Drivers
 from banger.service.events import EventBus
@@ -85,6 +86,7 @@ class House:
         self.images = ImageService(self.context, self.operations)
         self.vms = VMService(self.context, self.operations, self.images)
         self.power = PowerService(self.vms, self.operations)
+        self.change = ChangeService(self.context, self.vms, self.images, self.operations)
         self.connectivity = ConnectivityService(self.context, self.vms, self.operations)
         self.access = AccessService(self.context, self.vms)
 

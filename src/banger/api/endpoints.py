@@ -102,7 +102,7 @@ gives it, for a step `{operation_id, position, name, title, phase}`, for progres
 `lost` and the end. A comment every 15 s shows that the stream is alive."""
 
 
-def _act(action: str, summary: str, path: str, body: type) -> Endpoint:
+def _act(action: str, summary: str, path: str, body: type, *, required: bool = False) -> Endpoint:
     return Endpoint(
         "POST",
         path,
@@ -111,7 +111,7 @@ def _act(action: str, summary: str, path: str, body: type) -> Endpoint:
         202,
         bodies.Operation,
         body=body,
-        body_required=False,
+        body_required=required,
         errors=(504,),
     )
 
@@ -161,6 +161,9 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     _act("restart", "Stop and start a VM", routes.VM_RESTART, requests.StartVM),
     _act("pause", "Halt the virtual CPUs", routes.VM_PAUSE, requests.Nothing),
     _act("resume", "Let the virtual CPUs go on", routes.VM_RESUME, requests.Nothing),
+    _act("set", "Change memory, CPUs, disks", routes.VM_SET, requests.SetVM, required=True),
+    _act("clone", "Copy a stopped VM", routes.VM_CLONE, requests.CloneVM, required=True),
+    _act("rebuild", "Replace its root file system", routes.VM_REBUILD, requests.RebuildVM),
     Endpoint(
         "POST",
         routes.VM_NAT,

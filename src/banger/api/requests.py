@@ -35,6 +35,8 @@ Path = Annotated[
     str, Meta(pattern=r"^(/[^\x00]*)?$", max_length=4095, description="absolute path on the host")
 ]
 Seconds = Annotated[float, Meta(ge=0, le=3600)]
+VCPUs = Annotated[int, Meta(ge=1, le=MAX_VCPUS)]
+Memory = Annotated[int, Meta(ge=MIN_MEMORY_MIB, le=MAX_MEMORY_MIB, description="MiB")]
 DiskSize = Annotated[int, Meta(ge=MIN_DISK_BYTES, le=MAX_DISK_BYTES, description="bytes")]
 WorkDiskSize = Annotated[
     int,
@@ -53,8 +55,8 @@ class CreateVM(Struct, forbid_unknown_fields=True, kw_only=True):
 
     name: NameOrNone = ""
     image: NameOrNone = ""
-    vcpus: Annotated[int, Meta(ge=1, le=MAX_VCPUS)] = DEFAULT_VCPUS
-    memory_mib: Annotated[int, Meta(ge=MIN_MEMORY_MIB, le=MAX_MEMORY_MIB)] = DEFAULT_MEMORY_MIB
+    vcpus: VCPUs = DEFAULT_VCPUS
+    memory_mib: Memory = DEFAULT_MEMORY_MIB
     overlay_bytes: DiskSize = DEFAULT_OVERLAY_BYTES
     work_disk_bytes: WorkDiskSize = 0
     rootfs: Path = ""
@@ -73,6 +75,27 @@ class RenameVM(Struct, forbid_unknown_fields=True, kw_only=True):
     """The new name of a VM."""
 
     name: Name
+
+
+class SetVM(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What shall change of a VM; disks only grow. What is absent or null stays."""
+
+    vcpus: VCPUs | None = None
+    memory_mib: Memory | None = None
+    overlay_bytes: DiskSize | None = None
+    work_disk_bytes: DiskSize | None = None
+
+
+class CloneVM(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The name of the copy."""
+
+    name: Name
+
+
+class RebuildVM(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The image of the new root file system; absent: what the VM was made of."""
+
+    image: NameOrNone = ""
 
 
 Port = Annotated[int, Meta(ge=1, le=65535)]

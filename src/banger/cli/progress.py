@@ -24,6 +24,7 @@ BAR = 20
 
 VERBS = {"vm.create": "create", "vm.start": "start", "vm.stop": "stop", "vm.kill": "kill",
          "vm.restart": "restart", "vm.delete": "delete", "vm.rename": "rename",
+         "vm.set": "change", "vm.clone": "clone", "vm.rebuild": "rebuild",
          "vm.pause": "pause", "vm.resume": "resume", "image.build": "build image",
          "image.delete": "delete image"}  # fmt: skip
 

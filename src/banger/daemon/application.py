@@ -15,6 +15,7 @@ from banger.api.problems import Refusal
 from banger.daemon.endpoint import SERVICES, VM_LIST, problem_response
 from banger.daemon.handlers import (
     access,
+    change,
     connectivity,
     events,
     images,
@@ -45,6 +46,9 @@ ROUTES = {
     routes.VM_RESTART: power.Restart,
     routes.VM_PAUSE: power.Pause,
     routes.VM_RESUME: power.Resume,
+    routes.VM_SET: change.Set,
+    routes.VM_CLONE: change.Clone,
+    routes.VM_REBUILD: change.Rebuild,
     routes.VM_NAT: connectivity.Nat,
     routes.VM_FORWARD: connectivity.Forwards,
     routes.VM_ACCESS: access.Access,

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from banger.daemon.ports import DaemonFacts, DriverFacts, Services
 from banger.service import recovery
 from banger.service.access import AccessService
+from banger.service.change import ChangeService
 from banger.service.connectivity import ConnectivityService
 from banger.service.context import Context
 from banger.service.images import ImageService
@@ -41,6 +42,7 @@ class Assembly:
         self.services = Services(
             vms=vms,
             power=PowerService(vms, self._operations),
+            change=ChangeService(context, vms, images, self._operations),
             connectivity=ConnectivityService(context, vms, self._operations),
             images=images,
             operations=self._operations,

@@ -13,7 +13,7 @@ from banger.model.network import Forward
 from banger.model.operation import Operation, StepRecord
 from banger.model.vm import VM
 from banger.service.events import Published
-from banger.service.requests import BuildRequest, CreateRequest
+from banger.service.requests import BuildRequest, CreateRequest, SetRequest
 
 
 class VMFacts(Protocol):
@@ -51,6 +51,14 @@ class Power(Protocol):
     async def restart(self, reference: str, *, wait: bool, timeout: float) -> Operation: ...
     async def pause(self, reference: str) -> Operation: ...
     async def resume(self, reference: str) -> Operation: ...
+
+
+class Change(Protocol):
+    """``service.change``."""
+
+    async def set(self, reference: str, request: SetRequest) -> Operation: ...
+    async def clone(self, reference: str, name: str) -> Operation: ...
+    async def rebuild(self, reference: str, image: str = "") -> Operation: ...
 
 
 class Connectivity(Protocol):
@@ -205,6 +213,7 @@ class Services:
 
     vms: VMs
     power: Power
+    change: Change
     connectivity: Connectivity
     images: Images
     operations: Operations

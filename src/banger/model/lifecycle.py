@@ -29,6 +29,10 @@ class Action(StrEnum):
     RESUME = "resume"
     DELETE = "delete"
     RENAME = "rename"
+    CHANGE = "change"
+    GROW = "grow the overlay of"
+    CLONE = "clone"
+    REBUILD = "rebuild"
     ACCESS = "access"
     REACH = "change the network of"
 
@@ -56,6 +60,10 @@ LEGAL: dict[Action, frozenset[VMState]] = {
     Action.RESUME: frozenset({_S.PAUSED}),
     Action.DELETE: frozenset({_S.STOPPED, _S.FAILED}),
     Action.RENAME: frozenset({_S.STOPPED, _S.FAILED}),
+    Action.CHANGE: frozenset({_S.STOPPED, _S.FAILED}),
+    Action.GROW: frozenset({_S.STOPPED, _S.FAILED, _S.RUNNING, _S.PAUSED}),
+    Action.CLONE: frozenset({_S.STOPPED, _S.FAILED}),
+    Action.REBUILD: frozenset({_S.STOPPED, _S.FAILED}),
     Action.ACCESS: frozenset({_S.RUNNING, _S.STARTING}),
     Action.REACH: frozenset({_S.STOPPED, _S.FAILED, _S.RUNNING, _S.PAUSED}),
 }

@@ -99,13 +99,10 @@ class OperationService:
         known = self.known(idempotency_key)
         if known is not None:
             return known
-        busy = self._active.get(target.id)
-        if busy is not None:
-            raise Conflict(
-                f"{target.kind} {target.name} is busy",
-                cause=f"{busy.kind} (operation {busy.id}) is running on it",
-                resolution=f"banger operation wait {busy.id}",
-            )
+        self._refuse_busy(target)
+        for vm_id in plans.PLANS[kind].also_busy(arguments):
+            other = self._context.vms.get(vm_id)
+            self._refuse_busy(Target("vm", vm_id, other.name if other else vm_id))
         operation = Operation(
             id=new_id(),
             kind=kind,
@@ -178,11 +175,21 @@ class OperationService:
         if tasks:
             await asyncio.wait(tasks, timeout=2)
 
+    def _refuse_busy(self, target: Target) -> None:
+        busy = self._active.get(target.id)
+        if busy is not None:
+            raise Conflict(
+                f"{target.kind} {target.name} is busy",
+                cause=f"{busy.kind} (operation {busy.id}) is running on it",
+                resolution=f"banger operation wait {busy.id}",
+            )
+
     def _launch(self, operation: Operation, *, recovering: bool) -> None:
         plan_type = plans.PLANS.get(operation.kind)
         if plan_type is None:
             raise InvalidInput(f"no operation of kind {operation.kind} is known")
-        self._active[operation.target_id] = operation
+        for target_id in (operation.target_id, *plan_type.also_busy(operation.arguments)):
+            self._active[target_id] = operation
         self._publish(operation)
         plan = plan_type(self._context, operation)
         work = self._engine.recover(plan) if recovering else self._engine.run(plan)
@@ -193,8 +200,8 @@ class OperationService:
         try:
             ended = await work
         finally:
-            if self._active.get(operation.target_id) == operation:
-                del self._active[operation.target_id]
+            for target_id in [key for key, value in self._active.items() if value is operation]:
+                del self._active[target_id]
             self._tasks.pop(operation.id, None)
             self._progress.pop(operation.id, None)
         self._publish(ended)

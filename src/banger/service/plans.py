@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from banger.service.boot import StartPlan
 from banger.service.build import BuildPlan
+from banger.service.clone import ClonePlan
 from banger.service.create import CreatePlan
 from banger.service.delete import DeletePlan
 from banger.service.halt import ExitPlan, KillPlan, StopPlan
 from banger.service.image_delete import ImageDeletePlan
 from banger.service.pause import PausePlan, ResumePlan
 from banger.service.reach import ForwardPlan, NatPlan
+from banger.service.rebuild import RebuildPlan
 from banger.service.rename import RenamePlan
 from banger.service.restart import RestartPlan
+from banger.service.sizes import SetPlan
 from banger.service.steps import failpoint_names
 from banger.service.target_plan import TargetPlan
 
@@ -25,6 +28,9 @@ _ALL: tuple[type[TargetPlan], ...] = (
     PausePlan,
     ResumePlan,
     RenamePlan,
+    SetPlan,
+    ClonePlan,
+    RebuildPlan,
     NatPlan,
     ForwardPlan,
     DeletePlan,

@@ -38,6 +38,16 @@ class CreateRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class SetRequest:
+    """Fields of ``POST /v1/vms/{ref}/set``. None: it stays as it is."""
+
+    vcpus: int | None = None
+    memory_mib: int | None = None
+    overlay_bytes: int | None = None
+    work_disk_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class BuildRequest:
     """Fields of ``POST /v1/images``. ``packages`` is the list's text, None for the default."""
 

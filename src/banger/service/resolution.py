@@ -39,11 +39,7 @@ def resolve(
     request: CreateRequest, image: Image | None, choice: Choice, drivers: Drivers
 ) -> VMSpec:
     """The spec of a new VM. Raises ``InvalidInput`` naming the option."""
-    _within("vcpus", request.vcpus, 1, MAX_VCPUS, "")
-    _within("memory", request.memory_mib, MIN_MEMORY_MIB, MAX_MEMORY_MIB, " MiB")
-    _within("overlay size", request.overlay_bytes, MIN_DISK_BYTES, MAX_DISK_BYTES, " bytes")
-    if request.work_disk_bytes:
-        _within("disk size", request.work_disk_bytes, MIN_DISK_BYTES, MAX_DISK_BYTES, " bytes")
+    check_sizes(request)
     if request.rootfs:
         check_file("root file system", request.rootfs, (_EXT_MAGIC,), "an ext4 file system")
     if request.kernel:
@@ -81,6 +77,15 @@ def resolve(
             host=request.host_access,
         ),
     )
+
+
+def check_sizes(asked: CreateRequest | VMSpec) -> None:
+    """Raises ``InvalidInput`` unless memory, vCPUs and disks are such as a VM can have."""
+    _within("vcpus", asked.vcpus, 1, MAX_VCPUS, "")
+    _within("memory", asked.memory_mib, MIN_MEMORY_MIB, MAX_MEMORY_MIB, " MiB")
+    _within("overlay size", asked.overlay_bytes, MIN_DISK_BYTES, MAX_DISK_BYTES, " bytes")
+    if asked.work_disk_bytes:
+        _within("disk size", asked.work_disk_bytes, MIN_DISK_BYTES, MAX_DISK_BYTES, " bytes")
 
 
 def _cannot(vmm: str, what: str, cure: str) -> InvalidInput:

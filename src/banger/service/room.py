@@ -9,14 +9,17 @@ from banger.host import files, memory
 from banger.model.vm import MIB
 
 
-def check_memory(name: str, wanted_mib: int) -> None:
-    """Raises ``HostNotReady`` when the host has less memory available than wanted."""
+def check_memory(name: str, wanted_mib: int, command: str = "banger run") -> None:
+    """Raises ``HostNotReady`` when the host has less memory available than wanted.
+
+    ``command`` takes ``--memory`` and would cure it.
+    """
     available = memory.available_mib()
     if wanted_mib > available:
         raise HostNotReady(
             f"the host cannot hold {name}: {wanted_mib} MiB of memory wanted",
             cause=f"{available} MiB are available",
-            resolution=f"banger run --memory {max(64, available // 2)}, or stop other VMs",
+            resolution=f"{command} --memory {max(64, available // 2)}, or stop other VMs",
         )
 
 

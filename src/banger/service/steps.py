@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import ClassVar
 
@@ -66,6 +66,11 @@ class Plan(ABC):
     operation: Operation
     #: What each step that is done observed, by step name.
     observed: dict[str, dict[str, object]]
+
+    @classmethod
+    def also_busy(cls, arguments: Mapping[str, object]) -> tuple[str, ...]:  # noqa: ARG003 - a plan on two VMs needs them
+        """Ids of other objects that must stay as they are while it runs, by its arguments."""
+        return ()
 
     @abstractmethod
     def steps(self) -> Sequence[Step]:

@@ -89,8 +89,7 @@ class VMService:
             return known
         if request.name:
             check_name(request.name)
-            if self._context.vms.by_name(request.name):
-                raise name_taken(request.name)
+            self.require_free(request.name)
         image = self._image_for(request)
         choice = await self._context.drivers.choose()
         spec = resolution.resolve(request, image, choice, self._context.drivers)
@@ -102,7 +101,7 @@ class VMService:
         for attempt in range(attempts):
             name = request.name or proposals.propose(self._context.vms.names())
             try:
-                return self._admit(name, spec, idempotency_key)
+                return self.admit_new(name, spec, "vm.create", {}, idempotency_key)
             except AlreadyExists:
                 if attempt == attempts - 1:
                     raise
@@ -147,6 +146,11 @@ class VMService:
             resolution=first if vm.state is not VMState.DELETING else f"banger rm {vm.name}",
         )
 
+    def require_free(self, name: str) -> None:
+        """Raises ``AlreadyExists`` if a VM has the name."""
+        if self._context.vms.by_name(name):
+            raise name_taken(name)
+
     def transition(self, vm: VM, state: VMState) -> None:
         """Write a transitional state in the transaction that admits the operation."""
         self._context.change_vm(vm, state=state)
@@ -156,7 +160,18 @@ class VMService:
             return None
         return self._images.ready(request.image or self._context.settings.image)
 
-    def _admit(self, name: str, spec: VMSpec, idempotency_key: str) -> Operation:
+    def admit_new(
+        self,
+        name: str,
+        spec: VMSpec,
+        kind: str,
+        arguments: dict[str, object],
+        idempotency_key: str = "",
+    ) -> Operation:
+        """Admit an operation of ``kind`` that makes a VM, with the first free address.
+
+        Raises ``AlreadyExists`` for a name that is taken, ``HostNotReady`` without an address.
+        """
         vm_id = new_id()
         network = self._context.drivers.networks[spec.network]
         for number, lease in enumerate(network.candidates(vm_id)):
@@ -172,9 +187,9 @@ class VMService:
             )
             try:
                 return self._operations.admit(
-                    "vm.create",
+                    kind,
                     _target(vm),
-                    {},
+                    arguments,
                     reserve=functools.partial(self._insert, vm),
                     idempotency_key=idempotency_key,
                 )

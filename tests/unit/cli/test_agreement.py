@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from banger.api import bodies, requests
-from banger.cli import making, values, vm_change, vm_options, vm_power
+from banger.cli import making, values, vm_change, vm_options, vm_power, vm_remake, vm_set
 from banger.client import views
 from banger.model import image, vm
 from banger.model.lifecycle import LEGAL, Action
@@ -26,6 +26,14 @@ def test_states(verb: str) -> None:
 
 def test_deletable_states() -> None:
     assert set(vm_change.DELETABLE) == {str(s) for s in LEGAL[Action.DELETE]}
+
+
+def test_states_of_changes() -> None:
+    assert set(vm_set.CHANGEABLE) == {str(s) for s in LEGAL[Action.CHANGE]}
+    assert set(vm_set.GROWABLE) == {str(s) for s in LEGAL[Action.GROW]}
+    assert set(vm_remake.CLONEABLE) == {str(s) for s in LEGAL[Action.CLONE]}
+    assert set(vm_remake.REBUILDABLE) == {str(s) for s in LEGAL[Action.REBUILD]}
+    assert set(vm_set.BODY.values()) == set(requests.SetVM.__struct_fields__)
 
 
 def test_fields_of_a_creation() -> None:

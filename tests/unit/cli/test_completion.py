@@ -34,7 +34,7 @@ def complete(banger: CLIHome, line: str, shell: str = "bash", **variables: str) 
 
 def test_commands_and_options(banger: CLIHome) -> None:
     assert complete(banger, "banger st") == ["start", "stop"]
-    assert complete(banger, "banger vm re") == ["restart", "resume", "rename"]
+    assert complete(banger, "banger vm re") == ["restart", "resume", "rename", "rebuild"]
     assert "--overlay-size" in complete(banger, "banger run --o")
     assert complete(banger, "banger completion ") == ["bash", "zsh", "fish"]
     assert complete(banger, "banger run --storage q") == ["qcow2"]
@@ -50,6 +50,11 @@ def test_names_that_fit_the_command(banger: CLIHome) -> None:
     assert complete(banger, "banger rm w") == ["web", "work"]
     assert complete(banger, "banger rm web w") == ["work"]
     assert complete(banger, "banger vm exec ") == ["web"]
+    assert complete(banger, "banger vm set ") == ["db", "work"]
+    assert complete(banger, "banger vm set --overlay-size 9G ") == ["db", "web", "work"]
+    assert complete(banger, "banger vm clone ") == ["db", "work"]
+    assert complete(banger, "banger vm rebuild db ") == ["work"]
+    assert complete(banger, "banger vm rebuild --image ") == ["debian"]
     assert complete(banger, "banger run --image ") == ["debian"]
     assert complete(banger, "banger image delete de") == ["debian"]
 

@@ -123,6 +123,48 @@ def test_rename(banger: CLIHome) -> None:
     assert banger("vm", "rename", "nope", "x").status == 4
 
 
+def test_set(banger: CLIHome) -> None:
+    banger.fake.add_vm("web")
+    banger.fake.add_vm("db")
+    banger.fake.add_vm("live", state="running")
+    assert banger("vm", "set", "web", "--memory", "2G", "--vcpu", "4").stdout == "changed web\n"
+    assert banger("vm", "set", "--all", "--disk-size", "4G", "-q").stdout == "web\ndb\n"
+    assert banger.sent("POST", "/v1/vms/web/") == [{"vcpus": 4, "memory_mib": 2048}]
+    nothing = banger("vm", "set", "web")
+    assert (nothing.status, nothing.stderr.splitlines()[2]) == (
+        2,
+        "  try:   banger vm set web --memory 2G",
+    )
+    for option in (("--memory", "1"), ("--vcpu", "17"), ("--disk-size", "1"), ("--nope", "1")):
+        assert banger("vm", "set", "web", *option).status == 2
+    assert banger("vm", "set", "live", "--vcpu", "3").status == 5
+    assert banger("vm", "set", "nope", "--vcpu", "3").status == 4
+
+
+def test_clone(banger: CLIHome) -> None:
+    banger.fake.add_vm("web", vcpus=3)
+    assert banger("vm", "clone", "web", "copy").stdout == "cloned web to copy\n"
+    assert states(banger) == {"web": "stopped", "copy": "stopped"}
+    assert banger("vm", "clone", "web", "Not Good").status == 2
+    assert banger("vm", "clone", "nope", "x").status == 4
+
+
+def test_rebuild_wants_a_yes(banger: CLIHome) -> None:
+    banger.fake.add_vm("web")
+    banger.fake.add_vm("db")
+    refused = banger("vm", "rebuild", "web", "--image", "other")
+    assert refused.status == 2
+    assert "throws away all that web wrote" in refused.stderr
+    assert refused.stderr.splitlines()[2] == ("  try:   banger vm rebuild web --image other --yes")
+    refused = banger("vm", "rebuild", "--all")
+    assert refused.stderr.splitlines()[2] == "  try:   banger vm rebuild --all --yes"
+    assert not banger.sent("POST", "/v1/vms/web/")
+    done = banger("vm", "rebuild", "web", "--image", "other", "--yes")
+    assert done.stdout == "rebuilt web\n"
+    assert banger.sent("POST", "/v1/vms/web/") == [{"image": "other"}]
+    assert banger("vm", "rebuild", "*", "--yes").stdout == "rebuilt web\nrebuilt db\n"
+
+
 def test_timeouts_reach_the_daemon(banger: CLIHome) -> None:
     banger.fake.add_vm("web")
     banger("start", "web", "--timeout", "2m", "--no-wait")

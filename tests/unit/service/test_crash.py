@@ -21,7 +21,7 @@ from banger.model.lifecycle import VMState
 from banger.model.network import Forward, Reach
 from banger.model.operation import Operation, OperationStatus
 from banger.service.plans import PLANS, all_failpoints
-from banger.service.requests import BuildRequest, CreateRequest
+from banger.service.requests import BuildRequest, CreateRequest, SetRequest
 from banger.service.supervision import admit_exit
 from tests.fakes.house import House
 
@@ -88,6 +88,12 @@ SCENARIOS: dict[str, tuple[Callable[[House], Awaitable[None]], Scenario]] = {
     "vm.pause": (_running, lambda h: h.power.pause("web")),
     "vm.resume": (_paused, lambda h: h.power.resume("web")),
     "vm.rename": (_stopped, lambda h: h.vms.rename("web", "renamed")),
+    "vm.set": (
+        _stopped,
+        lambda h: h.change.set("web", SetRequest(4, 128, 16 << 30, 2 << 30)),
+    ),
+    "vm.clone": (_stopped, lambda h: h.change.clone("web", "copy")),
+    "vm.rebuild": (_stopped, lambda h: h.change.rebuild("web")),
     "vm.nat": (_running, lambda h: h.connectivity.nat("web", up=True)),
     "vm.forward": (_running, lambda h: h.connectivity.publish("web", WEB_PORT)),
     "vm.delete": (_stopped, lambda h: h.vms.delete("web", force=True)),
@@ -226,6 +232,9 @@ def _done_already(house: House, kind: str) -> bool:
         "vm.pause": vm is not None and vm.state is VMState.PAUSED,
         "vm.resume": vm is not None and vm.state is VMState.RUNNING,
         "vm.rename": house.context.vms.by_name("renamed") is not None,
+        "vm.set": False,
+        "vm.clone": house.context.vms.by_name("copy") is not None,
+        "vm.rebuild": False,
         "vm.nat": vm is not None and vm.spec.reach.internet,
         "vm.forward": vm is not None and WEB_PORT in vm.spec.reach.forwards,
         "vm.delete": vm is None,
