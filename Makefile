@@ -1,6 +1,6 @@
 # Two commands matter: `make up` and `make test`. Each sets up all it needs, and may be repeated.
 .DEFAULT_GOAL := help
-.PHONY: help up test bare lint bench lock clean
+.PHONY: help up test lab bare lint bench lock clean
 MAKEFLAGS += --no-print-directory
 
 help: ## show this list
@@ -18,6 +18,11 @@ test: ## install what is missing and run all tests (ARGS="-k name" to choose)
 lint: ## only the linters, the import contracts and the other rules of style
 	@packaging/environment.sh test
 	@.venv/bin/python -m pytest -q tests/style
+
+lab: ## restore a host with real Firecracker, device-mapper and nested KVM, and a shell in it
+	@packaging/host.sh packaging/host-packages.txt packaging/test-packages.txt
+	@packaging/environment.sh test
+	@.venv/bin/python -m tests.lab shell
 
 bench: ## measure banger against the same work done by hand
 	@packaging/host.sh packaging/host-packages.txt

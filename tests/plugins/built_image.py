@@ -76,8 +76,17 @@ def _link_or_copy(source: Path, target: Path) -> None:
         subprocess.run(["cp", "--sparse=always", source, target], check=True)
 
 
+def lock(path: Path, *, wait: bool) -> int:
+    """Lock a file for this process; the descriptor holds it. May raise ``BlockingIOError``."""
+    return _lock(path, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def hold(folder: Path) -> None:
+    """Keep other runs from taking a cached folder away until this process ends."""
+    _lock(_lock_of(folder), fcntl.LOCK_SH)
+
+
 def _lock(path: Path, kind: int) -> int:
-    """Open and lock a file; the descriptor holds it. Raises ``BlockingIOError`` if told to."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -94,13 +103,12 @@ def ensure_built() -> BuiltImage:
     top = cache()
     wanted = top / f"image-{key()}"
     record = wanted / "built.json"
-    one_at_a_time = _lock(top / "lock", fcntl.LOCK_EX)
+    one_at_a_time = lock(top / "lock", wait=True)
     try:
-        # Stays open until this process ends, so that no other run takes the image away.
-        _lock(_lock_of(wanted), fcntl.LOCK_SH)
+        hold(wanted)
         if not record.exists():
             for old in top.glob("image-*/"):
-                _forget(old)
+                forget(old)
             _build(wanted)
     finally:
         os.close(one_at_a_time)
@@ -111,10 +119,10 @@ def _lock_of(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.lock")
 
 
-def _forget(old: Path) -> None:
-    """Remove an image of another source unless a run, perhaps this one, uses it."""
+def forget(old: Path) -> None:
+    """Remove a cached folder of another source unless a run, perhaps this one, uses it."""
     try:
-        alone = _lock(_lock_of(old), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        alone = lock(_lock_of(old), wait=False)
     except BlockingIOError:
         return
     shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,154 @@
+"""The lab host as a QEMU machine: its command line, its process and its monitor."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+MEMORY = "6G"
+#: Bytes of the two drives that each session brings: a source tree, and a guest image. A saved
+#: state knows the sizes, so they are the same for all.
+SOURCE_SIZE, IMAGE_SIZE = 64 << 20, 1 << 30
+KERNEL_ARGUMENTS = (
+    "console=ttyS0 quiet loglevel=3 init=/init net.ifnames=0 mitigations=off"
+    " random.trust_cpu=on panic=-1"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What a machine is made of. ``folder`` is its own, and short: sockets lie in it."""
+
+    root: Path
+    memory: Path
+    source: Path
+    image: Path
+    folder: Path
+
+    @property
+    def control(self) -> Path:
+        return self.folder / "control"
+
+    @property
+    def monitor(self) -> Path:
+        return self.folder / "monitor"
+
+    @property
+    def console(self) -> Path:
+        return self.folder / "console.log"
+
+
+def argv(files: Files, *, shared: bool, incoming: bool) -> list[str]:
+    """The command line. Saved and restored machines must have the same devices in one order.
+
+    ``shared`` writes the memory into its file, else the file stays as it is.
+    """
+
+    def drive(path: Path) -> tuple[str, str]:
+        options = "format=raw,if=virtio,readonly=on,cache=unsafe,file.locking=off"
+        return "-drive", f"file={path},{options}"
+
+    memory = f"memory-backend-file,id=m,size={MEMORY},mem-path={files.memory}"
+    return [
+        *("qemu-system-x86_64", "-M", "q35,memory-backend=m", "-cpu", "max,+svm"),
+        *("-accel", "tcg,thread=multi,tb-size=512", "-smp", "2", "-m", MEMORY),
+        *("-object", f"{memory},share={'on' if shared else 'off'}"),
+        *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
+        *("-kernel", str(files.root / "vmlinuz"), "-initrd", str(files.root / "initrd.cpio")),
+        *("-append", KERNEL_ARGUMENTS, "-serial", f"file:{files.console}"),
+        *("-chardev", f"socket,id=ctl,path={files.control},server=on,wait=off"),
+        *("-device", "virtio-serial-pci", "-device", "virtserialport,chardev=ctl,name=labctl"),
+        *("-qmp", f"unix:{files.monitor},server=on,wait=off"),
+        *("-object", "rng-random,id=r,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=r"),
+        *drive(files.root / "root.ext4"),
+        *drive(files.source),
+        *drive(files.image),
+        *(("-incoming", "defer") if incoming else ()),
+    ]
+
+
+class Machine:
+    """One QEMU process. ``end`` must be called."""
+
+    def __init__(self, files: Files, *, shared: bool, incoming: bool) -> None:
+        self.files = files
+        self.errors = (files.folder / "qemu.log").open("wb")
+        self.process = subprocess.Popen(
+            argv(files, shared=shared, incoming=incoming),
+            stdin=subprocess.DEVNULL,
+            stdout=self.errors,
+            stderr=self.errors,
+        )
+        try:
+            self._monitor = self._connect(files.monitor)
+            self._lines = self._monitor.makefile("rb")
+            json.loads(self._lines.readline())  # the greeting
+            self.command("qmp_capabilities")
+        except BaseException:
+            self.end()
+            raise
+
+    def _connect(self, path: Path) -> socket.socket:
+        deadline = time.monotonic() + 30
+        while True:
+            connection = socket.socket(socket.AF_UNIX)
+            try:
+                connection.settimeout(60)
+                connection.connect(str(path))
+            except OSError:
+                connection.close()
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"QEMU did not start: {self.last_words()}") from None
+                time.sleep(0.02)
+            else:
+                return connection
+
+    def connect_control(self) -> socket.socket:
+        """The socket that leads to the agent."""
+        return self._connect(self.files.control)
+
+    def command(self, execute: str, **arguments: Any) -> Any:
+        """One command of QMP and its result. Raises ``RuntimeError``."""
+        request = {"execute": execute, "arguments": arguments}
+        self._monitor.sendall(json.dumps(request).encode() + b"\n")
+        while line := self._lines.readline():
+            reply = json.loads(line)
+            if "error" in reply:
+                raise RuntimeError(f"QEMU refuses {execute}: {reply['error']}")
+            if "return" in reply:
+                return reply["return"]
+        raise RuntimeError(f"QEMU ended during {execute}: {self.last_words()}")
+
+    def migrate(self, how: str, uri: str) -> None:
+        """Save (``migrate``) or load (``migrate-incoming``) all but the memory, and wait."""
+        capability = {"capability": "x-ignore-shared", "state": True}
+        self.command("migrate-set-capabilities", capabilities=[capability])
+        self.command(how, uri=uri)
+        deadline = time.monotonic() + 60
+        while (status := self.command("query-migrate").get("status")) != "completed":
+            if status == "failed" or time.monotonic() > deadline:
+                raise RuntimeError(f"{how} is {status}: {self.last_words()}")
+            time.sleep(0.02)
+
+    def last_words(self) -> str:
+        """The end of what QEMU and the lab host's console said."""
+        texts = []
+        for path in (self.files.folder / "qemu.log", self.files.console):
+            if path.exists():
+                texts.append(path.read_bytes()[-2000:].decode(errors="replace"))
+        return "\n".join(texts).strip()
+
+    def end(self) -> None:
+        """No clean end is needed: nothing outside changes."""
+        self.process.kill()
+        self.process.wait()
+        self.errors.close()
+        for name in ("_lines", "_monitor"):
+            with contextlib.suppress(AttributeError, OSError):
+                getattr(self, name).close()

@@ -1,0 +1,111 @@
+"""What the lab host is made of: a minimal Debian by mmdebstrap, its kernel, Python libraries."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from banger.drivers.image import apt_options, sources
+from banger.drivers.image.mmdebstrap import PRIVATE_MOUNTS, TRIM
+from tests.firecracker_program import firecracker_program
+from tests.plugins.built_image import cache
+
+SUITE = "bookworm"
+#: What a developer's host has when banger runs there with Firecracker. There is no QEMU in it.
+PACKAGES = (
+    *("busybox-static", "ca-certificates", "curl", "dmsetup", "e2fsprogs", "iproute2"),
+    *("iputils-ping", "kmod", "mount", "nftables", "openssh-client", "procps", "python3"),
+    *("strace", "sudo", "util-linux"),
+)
+#: The kernel that was measured: KVM in it runs guests below QEMU's emulated SVM.
+KERNEL_PACKAGE = "linux-image-cloud-amd64"
+LIBRARIES = Path(__file__).parents[2] / "requirements/base.txt"
+DIST_PACKAGES = "usr/lib/python3/dist-packages"
+
+
+def _run(*argv: str, **options: str | Path) -> str:
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
+    if done.returncode:
+        words = f"{done.stdout}\n{done.stderr}".strip()[-3000:]
+        raise RuntimeError(f"{argv[0]} ended with {done.returncode}:\n{words}")
+    return str(done.stdout)
+
+
+@functools.cache
+def kernel_version() -> str:
+    """The version that the kernel's metapackage asks for today."""
+    shown = _run("apt-cache", "depends", KERNEL_PACKAGE)
+    found = re.search(r"Depends: linux-image-(\S+)", shown)
+    if found is None:
+        raise RuntimeError(f"apt knows no {KERNEL_PACKAGE}: apt-get update")
+    return found[1]
+
+
+def ingredients() -> str:
+    """Everything that decides what the root tree holds, but for the archive's state."""
+    program = firecracker_program()
+    own = [Path(__file__), Path(__file__).with_name("root_tree.py"), LIBRARIES]
+    own += sorted(Path(__file__).with_name("files").iterdir())
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in own if path.is_file()]
+    return "\n".join((SUITE, *PACKAGES, kernel_version(), program.sha256, *digests))
+
+
+def install_system(tree: Path, scratch: Path) -> None:
+    """The packages, from the archive that this machine uses, into an empty ``tree``."""
+    debs = cache() / "packages/lab-debs"
+    debs.mkdir(parents=True, exist_ok=True)
+    options = apt_options.parse_options(_run("apt-config", "dump"))
+    found = sources.pick(sources.read_host_sources(Path("/etc/apt")), SUITE, "amd64")
+    listing = scratch / "lab.sources"
+    listing.write_text(sources.render(found))
+    archives = '"$1"/var/cache/apt/archives'
+    _run(
+        *PRIVATE_MOUNTS,
+        *("mmdebstrap", "--mode=root", "--variant=minbase", "--quiet"),
+        f"--include={','.join(PACKAGES)}",
+        '--aptopt=Acquire::Languages "none"',
+        *(f"--aptopt={option}" for option in options),
+        *(f"--dpkgopt={option}" for option in ("force-unsafe-io", *TRIM)),
+        f"--setup-hook=mkdir -p {archives}; cp {debs}/*.deb {archives}/ || true",
+        f"--customize-hook=cp -n {archives}/*.deb {debs}/ || true",
+        *("--skip=cleanup/apt", "--skip=essential/unlink"),
+        *(SUITE, str(tree), *([str(listing)] if found else [])),
+    )
+    shutil.rmtree(tree / "var/cache/apt")
+    shutil.rmtree(tree / "var/lib/apt/lists")
+
+
+def install_kernel(tree: Path, scratch: Path) -> Path:
+    """The kernel's modules into ``tree``; returns its boot image. Nothing of it is run here."""
+    version = kernel_version()
+    _run("apt-get", "download", f"linux-image-{version}", cwd=scratch)
+    (package,) = scratch.glob(f"linux-image-{version}_*.deb")
+    _run("dpkg-deb", "-x", str(package), str(scratch / "kernel"))
+    _run("cp", "-a", f"{scratch}/kernel/lib/modules", str(tree / "usr/lib"))
+    # This machine may have no depmod; the tree has one, under its many-named program.
+    depmod = scratch / "depmod"
+    depmod.symlink_to(tree / "usr/bin/kmod")
+    _run(str(depmod), "-b", str(tree), version)
+    return scratch / "kernel/boot" / f"vmlinuz-{version}"
+
+
+def install_libraries(tree: Path) -> None:
+    """banger's pinned libraries, as its own environment has them."""
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
+    target = tree / DIST_PACKAGES
+    arguments = ("install", "--no-deps", "--require-hashes", "--target", str(target))
+    _run(*pip, *arguments, "--requirement", str(LIBRARIES))
+    _run(sys.executable, "-m", "compileall", "-q", "-s", str(tree), str(target))
+
+
+def install_firecracker(tree: Path) -> None:
+    """The verified Firecracker and jailer, in the PATH of everybody."""
+    program = firecracker_program()
+    for source in (program.path, Path(program.jailer)):
+        shutil.copy(source, tree / "usr/local/bin" / source.name)
+        (tree / "usr/local/bin" / source.name).chmod(0o755)
