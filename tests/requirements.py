@@ -78,6 +78,16 @@ def _loop() -> str:
     return "" if _runs("losetup", "--find") else "there is no loop device"
 
 
+def _dm() -> str:
+    """The kernel's device-mapper, for root, and loop devices to put below."""
+    if missing(("root", "loop")):
+        return missing(("root", "loop"))
+    _runs("modprobe", "--quiet", "dm-snapshot")
+    if "device-mapper" in Path("/proc/misc").read_text().split():
+        return ""
+    return "the kernel has no device-mapper"
+
+
 def _kvm() -> str:
     """Cheap half of the proof: the product's own probe boots a guest, this one only looks."""
     try:
@@ -153,6 +163,7 @@ PROBES: dict[str, Callable[[], str]] = {
     "userns": _userns,
     "tap": _tap,
     "loop": _loop,
+    "dm": _dm,
     "kvm": _kvm,
     "bare-kvm": _bare_kvm,
     "firecracker": _firecracker,

@@ -49,6 +49,11 @@ def tap_alias(uid: int, vm_id: str) -> str:
     return f"banger:{uid}:{vm_id}"
 
 
+def snapshot_uuid(uid: int, vm_id: str) -> str:
+    """The mark (a device-mapper uuid) that proves a VM's root drive to be ours."""
+    return f"BANGER-{uid}-{vm_id}"
+
+
 def process_name(uid: int, vm_id: str) -> str:
     """The mark in a VMM's argument list that proves the process to be ours."""
     return f"banger-{uid}-{vm_id}"

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
+import shutil
 import stat
-from collections.abc import Iterator
+import tempfile
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,20 +17,41 @@ import pytest
 from banger.drivers.storage import layer_file
 from banger.drivers.storage.base import RootfsSpec, RootfsStore
 from banger.drivers.storage.copy import Copy
+from banger.drivers.storage.dm_snapshot import DmSnapshot
 from banger.drivers.storage.qcow2 import Qcow2
 from banger.drivers.storage.reflink import Reflink
 from banger.errors import BangerError, CorruptState, HostNotReady
 from banger.host import files
 from banger.host.command import Command, run_blocking
+from banger.host.privilege import Privilege
 from banger.model.operation import Presence
 from banger.model.storage import Drive
+from tests.fakes.snapshots import FakeSnapshots
 from tests.requirements import needs
 
 MIB = 1024 * 1024
 BASE_BYTES = 16 * MIB
 DATA = os.urandom(3 * MIB)
 
-Make = type[Qcow2] | type[Copy] | type[Reflink]
+Make = Callable[[int], RootfsStore]
+VM, OTHER = "0123456789ab", "ba9876543210"
+
+
+class Snapshots(DmSnapshot):
+    """The driver over the real device-mapper."""
+
+    def __init__(self, min_free_bytes: int) -> None:
+        super().__init__(min_free_bytes, Privilege(), os.geteuid())
+
+
+class FakedSnapshots(DmSnapshot):
+    """The driver over a root side whose devices are files."""
+
+    def __init__(self, min_free_bytes: int) -> None:
+        root = Path(tempfile.mkdtemp(prefix="banger-snapshots-"))
+        weakref.finalize(self, shutil.rmtree, root)
+        fake, uid = FakeSnapshots(root, os.geteuid()), os.geteuid()
+        super().__init__(min_free_bytes, fake, uid, sys_block=fake.sys, dev=fake.dev)
 
 
 @pytest.fixture(
@@ -35,6 +59,8 @@ Make = type[Qcow2] | type[Copy] | type[Reflink]
         pytest.param(Qcow2, id="qcow2", marks=needs("qemu-img")),
         pytest.param(Copy, id="copy"),
         pytest.param(Reflink, id="reflink"),
+        pytest.param(Snapshots, id="dm_snapshot", marks=needs("dm")),
+        pytest.param(FakedSnapshots, id="dm_snapshot-faked"),
     ]
 )
 def make(request: pytest.FixtureRequest) -> Make:
@@ -70,14 +96,27 @@ def spec(folder: Path) -> RootfsSpec:
         file.write(DATA)
         file.truncate(BASE_BYTES)
     base.chmod(0o400)
-    directory = folder / "a vm, with odd:characters"
-    directory.mkdir()
-    return RootfsSpec("0123456789ab", base, directory, overlay_bytes=8 * MIB)
+    directory = folder / "a folder, with odd:characters" / VM
+    directory.mkdir(parents=True)
+    return RootfsSpec(VM, base, directory, overlay_bytes=8 * MIB)
 
 
 @pytest.fixture
-def store(make: Make) -> RootfsStore:
-    return make(0)
+async def store(make: Make, spec: RootfsSpec) -> AsyncIterator[RootfsStore]:
+    made = make(0)
+    yield made
+    for vm_id in (VM, OTHER):
+        await made.deactivate(dataclasses.replace(spec, vm_id=vm_id))
+
+
+def layer_of(store: RootfsStore, spec: RootfsSpec) -> Path:
+    assert isinstance(store, layer_file.LayerFile)
+    return store.path(spec)
+
+
+def keeps_its_size(store: RootfsStore) -> bool:
+    """Whether a drive is as large as the image, however much its layer may take."""
+    return isinstance(store, DmSnapshot)
 
 
 def content(spec: RootfsSpec) -> dict[str, tuple[int, int]]:
@@ -104,6 +143,10 @@ def write(drive: Drive, at: int, byte: int) -> None:
         argv = ("qemu-io", "-f", "qcow2", "-c", command, str(drive.path))
         run_blocking(Command(argv, package="qemu-utils"))
         return
+    fake = FakeSnapshots.of_device.get(drive.path)
+    if fake is not None:
+        fake.write(drive.path, at * MIB, bytes((byte,)) * 2 * MIB)
+        return
     with drive.path.open("r+b") as file:
         file.seek(at * MIB)
         file.write(bytes((byte,)) * 2 * MIB)
@@ -118,8 +161,10 @@ async def test_life_of_a_layer(store: RootfsStore, spec: RootfsSpec) -> None:
     drive = await store.activate(spec)
     assert await store.activate(spec) == drive
     assert (drive.id, drive.read_only) == ("root", False)
-    assert drive.path.parent == spec.directory
-    assert stat.S_IMODE(drive.path.stat().st_mode) == 0o600
+    layer = layer_of(store, spec)
+    assert keeps_its_size(store) or drive.path == layer
+    assert layer.parent == spec.directory
+    assert stat.S_IMODE(layer.stat().st_mode) == 0o600
     assert drive.base == (spec.base if drive.format == "qcow2" else None)
     await store.deactivate(spec)
     await store.deactivate(spec)
@@ -177,9 +222,10 @@ async def test_a_second_prepare_keeps_what_the_vm_wrote(
 
 async def test_remains_of_a_crash_are_replaced(store: RootfsStore, spec: RootfsSpec) -> None:
     await store.prepare(spec)
-    drive = await store.activate(spec)
-    remains = layer_file.temporary_of(drive.path)
-    drive.path.rename(remains)
+    await store.activate(spec)
+    layer = layer_of(store, spec)
+    remains = layer_file.temporary_of(layer)
+    layer.rename(remains)
     with remains.open("r+b") as file:
         file.write(b"garbage")
     assert store.probe(spec) is Presence.ABSENT
@@ -201,8 +247,8 @@ async def test_short_space_is_told_with_numbers(make: Make, spec: RootfsSpec) ->
 
 async def test_a_lost_layer_is_told(store: RootfsStore, spec: RootfsSpec) -> None:
     await store.prepare(spec)
-    drive = await store.activate(spec)
-    drive.path.unlink()
+    await store.activate(spec)
+    layer_of(store, spec).unlink()
     with pytest.raises(CorruptState, match="0123456789ab is gone"):
         await store.activate(spec)
 
@@ -216,7 +262,8 @@ async def test_a_missing_base_leaves_nothing(store: RootfsStore, spec: RootfsSpe
 
 async def test_something_foreign_is_not_ours(store: RootfsStore, spec: RootfsSpec) -> None:
     await store.prepare(spec)
-    path = (await store.activate(spec)).path
+    await store.activate(spec)
+    path = layer_of(store, spec)
     path.unlink()
     path.symlink_to(spec.base)
     assert store.probe(spec) is Presence.FOREIGN
@@ -225,7 +272,7 @@ async def test_something_foreign_is_not_ours(store: RootfsStore, spec: RootfsSpe
 
 
 async def test_a_cancelled_prepare_leaves_nothing(store: RootfsStore, spec: RootfsSpec) -> None:
-    with spec.directory.parent.joinpath("rootfs.ext4").open("rb"):
+    with spec.base.open("rb"):
         task = asyncio.create_task(store.prepare(spec))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
@@ -252,12 +299,13 @@ async def test_a_layer_grows_and_keeps_its_content(
     assert store.usage(larger).used_bytes <= used + MIB
     drive = await store.activate(larger)
     with raw(drive, tmp_path).open("rb") as file:
-        assert file.seek(0, 2) == 64 * MIB + 4096
+        size = BASE_BYTES if keeps_its_size(store) else 64 * MIB + 4096
+        assert file.seek(0, 2) == size
         file.seek(MIB)
         assert file.read(len(DATA)) == DATA
         file.seek(8 * MIB)
         assert file.read(2 * MIB) == b"\7" * 2 * MIB
-    write(drive, 60, 3)
+    write(drive, size // MIB - 4, 3)
 
 
 async def test_a_new_layer_has_the_room_that_was_asked_for(
@@ -265,7 +313,9 @@ async def test_a_new_layer_has_the_room_that_was_asked_for(
 ) -> None:
     await store.prepare(dataclasses.replace(spec, overlay_bytes=64 * MIB))
     drive = await store.activate(spec)
-    assert raw(drive, tmp_path).stat().st_size == 64 * MIB
+    with raw(drive, tmp_path).open("rb") as file:
+        assert file.seek(0, 2) == (BASE_BYTES if keeps_its_size(store) else 64 * MIB)
+    assert store.usage(spec).limit_bytes >= 64 * MIB or store.name != "dm_snapshot"
 
 
 async def test_a_lost_layer_neither_grows_nor_is_copied(
@@ -281,15 +331,15 @@ async def test_a_copy_is_its_own(store: RootfsStore, spec: RootfsSpec, tmp_path:
     await store.prepare(spec)
     write(await store.activate(spec), 8, 7)
     await store.deactivate(spec)
-    directory = spec.directory.with_name("other")
+    directory = spec.directory.with_name(OTHER)
     directory.mkdir()
-    other = dataclasses.replace(spec, vm_id="ba9876543210", directory=directory)
+    other = dataclasses.replace(spec, vm_id=OTHER, directory=directory)
     await store.copy(spec, other)
     before = content(other)
     await store.copy(spec, other)
     assert content(other) == before
     drive = await store.activate(other)
-    assert stat.S_IMODE(drive.path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(layer_of(store, other).stat().st_mode) == 0o600
     write(await store.activate(spec), 8, 9)
     with raw(drive, tmp_path).open("rb") as file:
         file.seek(MIB)
@@ -303,9 +353,9 @@ async def test_short_space_stops_a_copy(
 ) -> None:
     await store.prepare(spec)
     monkeypatch.setattr(files, "clone_file", lambda _source, _target: False)
-    directory = spec.directory.with_name("other")
+    directory = spec.directory.with_name(OTHER)
     directory.mkdir()
-    other = dataclasses.replace(spec, vm_id="ba9876543210", directory=directory)
+    other = dataclasses.replace(spec, vm_id=OTHER, directory=directory)
     with pytest.raises(HostNotReady, match="not enough disk space"):
         await make(1 << 60).copy(spec, other)
     assert content(other) == {}

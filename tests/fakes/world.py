@@ -126,6 +126,7 @@ class FakeStore:
 
     name = "fake"
     grows_live = False
+    breaks_when_full = False
 
     def __init__(self, world: World) -> None:
         self._active = world.root / "active"

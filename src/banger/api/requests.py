@@ -63,7 +63,7 @@ class CreateVM(Struct, forbid_unknown_fields=True, kw_only=True):
     kernel: Path = ""
     initrd: Path = ""
     vmm: Annotated[str, Meta(pattern="^[a-z0-9]{1,32}$", description="auto, or a driver")] = "auto"
-    storage: Literal["auto", "qcow2", "reflink", "copy"] = "auto"
+    storage: Literal["auto", "dm_snapshot", "qcow2", "reflink", "copy"] = "auto"
     network: Literal["auto", "tap", "user"] = "auto"
     profile: Literal["auto", "standard", "fast"] = "auto"
     nat: bool = False

@@ -66,7 +66,7 @@ def vm_options(function: _F) -> _F:
                 "--vmm", type=click.Choice(["auto", "qemu", "firecracker"]), help="VMM (auto)."
             ),
             click.option(
-                "--storage", type=click.Choice(["auto", "qcow2", "reflink", "copy"]),
+                "--storage", type=click.Choice(["auto", "dm_snapshot", "qcow2", "reflink", "copy"]),
                 help="How the overlay is kept (auto).",
             ),
             click.option(

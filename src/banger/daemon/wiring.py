@@ -26,6 +26,7 @@ from banger.drivers.image.builder import DebianBuilder
 from banger.drivers.network.tap import Tap
 from banger.drivers.network.user import User
 from banger.drivers.storage.copy import Copy
+from banger.drivers.storage.dm_snapshot import DmSnapshot
 from banger.drivers.storage.qcow2 import Qcow2
 from banger.drivers.storage.reflink import Reflink
 from banger.drivers.storage.work_disk import WorkDisks
@@ -103,7 +104,8 @@ async def version(vmm: LateVMM) -> str:
 def drivers(paths: Paths, settings: Settings, uid: int, selection: Selection, vmm: VMM) -> Drivers:
     """Every driver by its name."""
     free = settings.min_free_bytes
-    stores = (Qcow2(free), Reflink(free), Copy(free))
+    snapshots = DmSnapshot(free, Privilege(), uid)
+    stores = (snapshots, Qcow2(free), Reflink(free), Copy(free))
     nameservers = settings.nameservers or host_nameservers()
     networks = (Tap(Privilege(), settings.network_pool, uid, nameservers), User(uid))
     return Drivers(

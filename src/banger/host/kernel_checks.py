@@ -14,6 +14,7 @@ from banger.host.command import Command, as_root, run_blocking
 from banger.host.facts import tap_obstacle
 from banger.host.finding import Check, Status
 from banger.host.kvm_probe import KvmLevel, KvmVerdict
+from banger.host.privilege import Privilege
 
 _KVM_MEND = {
     KvmLevel.LINUX: "",
@@ -79,18 +80,17 @@ def _root_side() -> Check:
 
 
 def _device_mapper() -> Check:
-    try:
-        misc = Path("/proc/misc").read_text()
-    except OSError:
-        misc = ""
-    here = any(line.split()[-1:] == ["device-mapper"] for line in misc.splitlines())
+    obstacle, evidence = Privilege().probe_snapshots()
+    mend = ""
+    if obstacle:
+        mend = as_root("modprobe dm_snapshot loop") + ", or stay with the other storage"
     return Check(
         "device-mapper",
         "shares one image between root disks in the kernel",
-        Status.OK if here else Status.WARN,
-        "the kernel has it" if here else "the kernel does not have it, or not loaded",
-        "" if here else as_root("modprobe dm_snapshot") + ", or stay with the other storage",
-        "device-mapper storage (a later release)",
+        Status.WARN if obstacle else Status.OK,
+        obstacle or f"snapshots can be made: {evidence}",
+        mend,
+        "the storage dm_snapshot",
     )
 
 

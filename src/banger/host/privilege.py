@@ -11,7 +11,7 @@ from banger.errors import BangerError, Conflict, HostNotReady, InternalError, Pe
 from banger.host import sudo
 from banger.host.threads import in_thread
 from banger.privileged import installation
-from banger.privileged.calls import Call, CallFailed, TapFacts
+from banger.privileged.calls import Call, CallFailed, SnapshotCall, SnapshotProbe, TapFacts
 
 #: Seconds for the first sign of life.
 _PATIENCE = 10.0
@@ -22,6 +22,8 @@ class Privilege:
 
     #: Programs that have answered, with the time of their last change: asking takes a while.
     _answered: ClassVar[dict[Path, int]] = {}
+    #: What was found out about snapshots, by program.
+    _snapshots: ClassVar[dict[Path, tuple[str, str]]] = {}
 
     def __init__(self, program: Path | None = None) -> None:
         self._program = program or installation.program()
@@ -48,14 +50,17 @@ class Privilege:
             self._answered[self._program] = changed
         return ""
 
-    def require(self) -> None:
-        """Raises ``PermissionRefused`` if there is no root side."""
+    def require(self, instead: str = "--network user") -> None:
+        """Raises ``PermissionRefused`` if there is no root side.
+
+        ``instead`` is the option with which a VM is created that needs none.
+        """
         obstacle = self.obstacle()
         if obstacle:
             raise PermissionRefused(
                 "this needs root, and banger runs as an ordinary user",
                 cause=obstacle,
-                resolution=f"{sudo.SETUP}, or create the VM with --network user",
+                resolution=f"{sudo.SETUP}, or create the VM with {instead}",
             )
 
     async def call(self, batch: Sequence[Call]) -> list[TapFacts]:
@@ -64,8 +69,10 @@ class Privilege:
         Raises ``PermissionRefused`` without a root side, ``Conflict`` if something foreign
         stands in the way, ``HostNotReady`` if the kernel refuses.
         """
+        storage = any(isinstance(call, SnapshotCall) for call in batch)
         if os.geteuid() != 0:
-            await in_thread(lambda _: self.require())
+            instead = "--storage qcow2" if storage else "--network user"
+            await in_thread(lambda _: self.require(instead))
         try:
             if os.geteuid() != 0:
                 return await in_thread(lambda stopped: sudo.perform(self._program, batch, stopped))
@@ -74,13 +81,50 @@ class Privilege:
 
             return await in_thread(lambda _: perform(batch, os.getuid()))
         except CallFailed as failure:
-            raise explain(failure) from failure
+            raise explain(failure, storage=storage) from failure
+
+    def probe_snapshots(self) -> tuple[str, str]:
+        """Why no snapshot of device-mapper can be made, and the evidence that one can.
+
+        One of the two is empty. It is asked once and kept for as long as the process lives, for
+        choosing drivers must be quick (blocking).
+        """
+        obstacle = self.obstacle()
+        if obstacle:
+            return f"device-mapper needs root: {obstacle}", ""
+        if self._program not in self._snapshots:
+            try:
+                if os.geteuid() == 0:
+                    from banger.privileged.execute import perform
+
+                    results = perform([SnapshotProbe()], 0)
+                else:
+                    results = sudo.perform(self._program, [SnapshotProbe()], timeout=_PATIENCE)
+            except CallFailed as failure:
+                self._snapshots[self._program] = (failure.text, "")
+            except BangerError as error:
+                return f"{error.brief}: {error.cause}", ""
+            else:
+                self._snapshots[self._program] = ("", results[0].alias)
+        return self._snapshots[self._program]
 
 
-def explain(failure: CallFailed) -> BangerError:
-    """The banger error for a failed call."""
+def explain(failure: CallFailed, *, storage: bool = False) -> BangerError:
+    """The banger error for a failed call; ``storage`` tells a root drive from an interface."""
     brief = "the root side could not do its part"
     match failure.reason:
+        case "foreign" if storage:
+            return Conflict(
+                "a device for the VM's root drive is not ours to change",
+                cause=failure.text,
+                resolution="dmsetup info; losetup --list, then remove what is in the way",
+            )
+        case "refused" if storage:
+            return HostNotReady(
+                "the root side does not take the files of the VM's root drive",
+                cause=failure.text,
+                resolution="put the file right, or create a VM with --storage qcow2",
+            )
         case "foreign":
             return Conflict(
                 "a network interface of the VM is not ours to change",

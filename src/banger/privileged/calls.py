@@ -97,8 +97,34 @@ class ResolvedClear:
     alias: str
 
 
+@dataclass(frozen=True, slots=True)
+class SnapshotProbe:
+    """Say with which versions of device-mapper snapshots can be made here."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotAttach:
+    """Make the device of the caller's VM: the file ``image``, changed by what ``layer`` holds.
+
+    The files are opened with the caller's own rights. A layer that has grown is taken up in
+    its new size, also under a device that is in use.
+    """
+
+    vm_id: str
+    image: str
+    layer: str
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotDetach:
+    """Remove the device of the caller's VM and what lies below; both files stay."""
+
+    vm_id: str
+
+
 NameCall = HostsBlockSet | ResolvedSet | ResolvedClear
-Call = TapCreate | TapDelete | TapShow | NatApply | NatClear | NameCall
+SnapshotCall = SnapshotProbe | SnapshotAttach | SnapshotDetach
+Call = TapCreate | TapDelete | TapShow | NatApply | NatClear | NameCall | SnapshotCall
 CATALOGUE: dict[str, type[Call]] = {
     "tap_create": TapCreate,
     "tap_delete": TapDelete,
@@ -108,6 +134,9 @@ CATALOGUE: dict[str, type[Call]] = {
     "hosts_block_set": HostsBlockSet,
     "resolved_set": ResolvedSet,
     "resolved_clear": ResolvedClear,
+    "snapshot_probe": SnapshotProbe,
+    "snapshot_attach": SnapshotAttach,
+    "snapshot_detach": SnapshotDetach,
 }
 _NAMES = {cls: name for name, cls in CATALOGUE.items()}
 _FIELD_TYPES = {"str": str, "int": int, "bool": bool, "tuple[str, ...]": tuple}
@@ -115,7 +144,11 @@ _FIELD_TYPES = {"str": str, "int": int, "bool": bool, "tuple[str, ...]": tuple}
 
 @dataclass(frozen=True, slots=True)
 class TapFacts:
-    """The answer to each call on a TAP. ``index`` is 0 and ``alias`` empty where none exists."""
+    """The answer to each call on a TAP. ``index`` is 0 and ``alias`` empty where none exists.
+
+    Of a VM's root drive, ``index`` is the device's number and ``alias`` its uuid; the answer to
+    a probe has the versions there.
+    """
 
     name: str
     index: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from banger.privileged import hosts_file
+from banger.privileged import hosts_file, snapshot
 from banger.privileged.calls import (
     Call,
     CallFailed,
@@ -14,6 +14,7 @@ from banger.privileged.calls import (
     NatClear,
     ResolvedClear,
     ResolvedSet,
+    SnapshotCall,
     TapCreate,
     TapDelete,
     TapShow,
@@ -40,6 +41,9 @@ def check(call: Call, caller_uid: int) -> None:
     """Raise ``CallFailed`` unless the user ``caller_uid`` may have ``call``."""
     if isinstance(call, HostsBlockSet):
         hosts_file.check_entries(call.entries, ALLOWED_NETWORKS)
+        return
+    if isinstance(call, SnapshotCall):
+        snapshot.check(call, caller_uid)
         return
     vm_id = _vm_id(call.name)
     match call:

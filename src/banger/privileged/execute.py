@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from banger.privileged import checks, hosts_file, nat, netlink, routes
+from banger.privileged import checks, hosts_file, nat, netlink, routes, snapshot
 from banger.privileged.calls import (
     Call,
     CallFailed,
@@ -19,6 +19,7 @@ from banger.privileged.calls import (
     NatClear,
     ResolvedClear,
     ResolvedSet,
+    SnapshotCall,
     TapCreate,
     TapDelete,
     TapFacts,
@@ -62,6 +63,8 @@ def perform(batch: Sequence[Call], caller_uid: int) -> list[TapFacts]:
 
 def _perform(call: Call, caller_uid: int) -> TapFacts:
     try:
+        if isinstance(call, SnapshotCall):
+            return snapshot.perform(call, caller_uid)
         match call:
             case TapCreate():
                 _create(call)
@@ -79,7 +82,10 @@ def _perform(call: Call, caller_uid: int) -> TapFacts:
         return facts(call.name)
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        subject = "hosts" if isinstance(call, HostsBlockSet) else call.name
+        if isinstance(call, SnapshotCall):
+            subject = "the VM's root drive"
+        else:
+            subject = "hosts" if isinstance(call, HostsBlockSet) else call.name
         text = f"{subject}: {error.strerror or error}{where}"
         raise CallFailed("failed", text) from error
 

@@ -16,6 +16,9 @@ from banger.privileged.calls import (
     NatClear,
     ResolvedClear,
     ResolvedSet,
+    SnapshotAttach,
+    SnapshotDetach,
+    SnapshotProbe,
     TapCreate,
     TapDelete,
     TapShow,
@@ -50,7 +53,9 @@ CLEAR = NatClear(f"bgr{ID}", f"banger:1000:{ID}")
 HOSTS = HostsBlockSet(("10.208.4.2 web.vm",))
 RESOLVED = ResolvedSet(f"bgr{ID}", f"banger:1000:{ID}", "127.0.0.153:53")
 UNRESOLVED = ResolvedClear(f"bgr{ID}", f"banger:1000:{ID}")
-ALL = [CREATE, DELETE, SHOW, APPLY, CLEAR, HOSTS, RESOLVED, UNRESOLVED]
+ATTACH = SnapshotAttach(ID, "/images/rootfs.ext4", f"/vms/{ID}/root.cow")
+SNAPSHOTS = [SnapshotProbe(), ATTACH, SnapshotDetach(ID)]
+ALL = [CREATE, DELETE, SHOW, APPLY, CLEAR, HOSTS, RESOLVED, UNRESOLVED, *SNAPSHOTS]
 
 
 @pytest.mark.parametrize("call", ALL)

@@ -26,6 +26,9 @@ class RootfsStore(Protocol):
     name: str
     #: Whether ``grow`` may be called while the drive is active.
     grows_live: bool
+    #: Whether a layer without room for a write loses all that it holds, so that the VM must be
+    #: paused before.
+    breaks_when_full: bool
 
     def probe(self, spec: RootfsSpec) -> Presence:
         """Whether the writable layer exists."""

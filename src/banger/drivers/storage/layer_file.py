@@ -32,6 +32,7 @@ class LayerFile(abc.ABC):
     format: str
     #: The VMM has opened the file by its size.
     grows_live = False
+    breaks_when_full = False
 
     def __init__(self, min_free_bytes: int) -> None:
         self._min_free_bytes = min_free_bytes
