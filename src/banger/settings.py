@@ -106,7 +106,9 @@ def _seconds(value: object) -> object:
 
 FIELDS: dict[str, _Field] = {
     "vmm": _Field(_choice("auto", "qemu", "firecracker"), "what runs the VMs"),
-    "storage": _Field(_choice("auto", "dm_snapshot", "qcow2", "reflink", "copy"), "how root disks are made"),
+    "storage": _Field(
+        _choice("auto", "dm_snapshot", "qcow2", "reflink", "copy"), "how root disks are made"
+    ),
     "network": _Field(_choice("auto", "tap", "user"), "how VMs are connected"),
     "names": _Field(_choice("auto", "hosts", "resolved", "off"), "how NAME.vm gets to the host"),
     "image": _Field(_matching(r"[a-z0-9][a-z0-9-]{0,63}", "an image name"), "the default image"),
