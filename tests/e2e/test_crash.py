@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "vm.kill": ("running", ("kill", "web")),
     "vm.nat": ("running", ("nat", "up", "web")),
     "vm.forward": ("running", ("vm", "forward", "web", "8089:22")),
+    "vm.set": ("stopped", ("vm", "set", "web", "--memory", "320")),
     "vm.delete": ("running", ("rm", "--force", "web")),
 }
 POINTS = [

@@ -57,6 +57,25 @@ async def test_a_crash_between_file_and_file_system_is_mended(tmp_path: Path) ->
     assert filesystem_bytes(disks.path(tmp_path)) == 80 * MIB
 
 
+async def test_a_copy_is_a_disk_of_its_own(tmp_path: Path) -> None:
+    disks = WorkDisks(0)
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    target.mkdir()
+    with pytest.raises(CorruptState):
+        await disks.copy(source, target)
+    await disks.prepare(source, 64 * MIB)
+    await disks.copy(source, target)
+    await disks.copy(source, target)
+    assert disks.path(source).stat().st_ino != disks.path(target).stat().st_ino
+    assert stat.S_IMODE(disks.path(target).stat().st_mode) == 0o600
+    assert 0 < disks.usage(target).used_bytes < 4 * MIB
+    await disks.grow(target, 96 * MIB)
+    assert filesystem_bytes(disks.path(target)) == 96 * MIB
+    assert filesystem_bytes(disks.path(source)) == 64 * MIB
+    assert [path.name for path in target.iterdir()] == ["work.raw"]
+
+
 async def test_a_work_disk_never_shrinks(tmp_path: Path) -> None:
     disks = WorkDisks(0)
     await disks.prepare(tmp_path, 64 * MIB)
