@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "vm.nat": ("running", ("nat", "up", "web")),
     "vm.forward": ("running", ("vm", "forward", "web", "8089:22")),
     "vm.set": ("stopped", ("vm", "set", "web", "--memory", "320")),
+    "vm.rebuild": ("stopped", ("vm", "rebuild", "web", "--yes")),
     "vm.delete": ("running", ("rm", "--force", "web")),
 }
 POINTS = [
