@@ -112,6 +112,9 @@ class FakeVMM:
         if self.is_alive(machine, process_name):
             self._end(self._live[process_name], None)
 
+    async def release(self, process_name: str) -> None:
+        pass
+
     async def quit(self, monitor_socket: Path, *, timeout: float) -> bool:
         try:
             process = self._behind(monitor_socket)

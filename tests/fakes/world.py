@@ -94,6 +94,9 @@ class FakeVMM:
         if self.is_alive(machine, process_name):
             (self._folder / process_name).unlink()
 
+    async def release(self, process_name: str) -> None:
+        pass
+
     async def quit(self, monitor_socket: Path, *, timeout: float) -> bool:
         return False
 

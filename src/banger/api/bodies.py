@@ -39,6 +39,7 @@ class VM(Struct, frozen=True):
 
     ``nat``: it reaches the internet while it runs. ``isolated``: it reaches no other VM.
     ``host_access``: it reaches the host's services, and not only ping and DNS.
+    ``jail``: its VMM runs in a jail.
     """
 
     id: str
@@ -73,6 +74,7 @@ class VM(Struct, frozen=True):
     nat: bool
     isolated: bool
     host_access: bool
+    jail: bool
     forwards: list[Forward]
 
 

@@ -69,6 +69,7 @@ class CreateVM(Struct, forbid_unknown_fields=True, kw_only=True):
     nat: bool = False
     isolated: bool = False
     host_access: bool = False
+    jail: bool = False
 
 
 class RenameVM(Struct, forbid_unknown_fields=True, kw_only=True):

@@ -33,6 +33,7 @@ BODY = {
     "nat": "nat",
     "isolated": "isolated",
     "host_access": "host_access",
+    "jail": "jail",
 }
 
 
@@ -84,6 +85,10 @@ def vm_options(function: _F) -> _F:
             click.option(
                 "--host-access", is_flag=True, default=None,
                 help="Let it use the host's services, not only ping and DNS.",
+            ),
+            click.option(
+                "--jail", is_flag=True, default=None,
+                help="Run Firecracker in a jail, as a user of its own.",
             ),
         ]
     ):  # fmt: skip

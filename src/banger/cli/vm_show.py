@@ -50,6 +50,7 @@ def describe(vm: VMView) -> list[tuple[str, str]]:
         ("ssh", f"{vm['ssh_host']}:{vm['ssh_port']}" if vm["ssh_host"] else ""),
         ("nat", "up" if vm.get("nat") else "down"),
         ("isolated", "yes" if vm.get("isolated") else ""),
+        ("jail", "yes" if vm.get("jail") else ""),
         ("host access", "yes" if vm.get("host_access") else ""),
         ("ports", ", ".join(map(port_text, vm.get("forwards") or ()))),
         ("pid", str(vm["pid"] or "")),

@@ -69,6 +69,7 @@ class VMView(TypedDict):
     nat: bool
     isolated: bool
     host_access: bool
+    jail: bool
     forwards: list[ForwardView]
 
 

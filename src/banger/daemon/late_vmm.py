@@ -51,6 +51,9 @@ class LateVMM:
     async def kill(self, machine: Machine, process_name: str) -> None:
         await self._vmm.kill(machine, process_name)
 
+    async def release(self, process_name: str) -> None:
+        await self._vmm.release(process_name)
+
     async def quit(self, monitor_socket: Path, *, timeout: float) -> bool:
         return await self._vmm.quit(monitor_socket, timeout=timeout)
 

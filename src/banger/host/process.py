@@ -78,7 +78,7 @@ def find_by_argument(mark: str, uid: int | None = None) -> list[int]:
             continue
         if not carries_mark(argv_of(pid), mark) or start_ticks(pid) is None:
             continue
-        if uid is None or _real_uid(pid) == uid:
+        if uid is None or real_uid(pid) == uid:
             found.append(pid)
     return found
 
@@ -159,7 +159,8 @@ def _pids() -> Iterator[int]:
     return (int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit())
 
 
-def _real_uid(pid: int) -> int | None:
+def real_uid(pid: int) -> int | None:
+    """Whose process it is; None if it is gone."""
     try:
         status = (_PROC / str(pid) / "status").read_text(errors="replace")
     except OSError:

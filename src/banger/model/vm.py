@@ -43,6 +43,8 @@ class VMSpec:
     network: str
     profile: str
     reach: Reach = CLOSED
+    #: Whether the VMM runs in a jail, as a user of its own.
+    jail: bool = False
 
 
 @dataclass(frozen=True, slots=True)

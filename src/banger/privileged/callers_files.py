@@ -43,9 +43,9 @@ def open_file(path: str, caller: int, *, writable: bool) -> int:
     check_path(path)
     flags = os.O_RDWR if writable else os.O_RDONLY
     try:
-        with _as(caller):
+        with as_caller(caller):
             # O_NONBLOCK: a FIFO or a terminal must not keep us waiting.
-            file = _walk(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            file = walk(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise CallFailed("refused", f"{path:.200} cannot be opened: {error.strerror}") from error
     status = os.fstat(file)
@@ -63,7 +63,8 @@ def open_file(path: str, caller: int, *, writable: bool) -> int:
     return file
 
 
-def _walk(path: str, flags: int) -> int:
+def walk(path: str, flags: int) -> int:
+    """Open an absolute path of which no part is a link. Raises ``OSError``."""
     *folders, name = path.split("/")[1:]
     at = os.open("/", _FOLDER)
     try:
@@ -77,7 +78,7 @@ def _walk(path: str, flags: int) -> int:
 
 
 @contextlib.contextmanager
-def _as(caller: int) -> Iterator[None]:
+def as_caller(caller: int) -> Iterator[None]:
     """Have the rights of the user for the time of the block.
 
     Nothing changes where we are that user: a daemon of root's has threads, and these rights

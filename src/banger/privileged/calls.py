@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
+from banger.privileged.jail_calls import JailEnd, JailStart
+
 #: Both sides compare it: a mismatch is an error, never a guess.
 CATALOGUE_VERSION = 3
 
@@ -124,7 +126,9 @@ class SnapshotDetach:
 
 NameCall = HostsBlockSet | ResolvedSet | ResolvedClear
 SnapshotCall = SnapshotProbe | SnapshotAttach | SnapshotDetach
-Call = TapCreate | TapDelete | TapShow | NatApply | NatClear | NameCall | SnapshotCall
+JailCall = JailStart | JailEnd
+NetworkCall = TapCreate | TapDelete | TapShow | NatApply | NatClear
+Call = NetworkCall | NameCall | SnapshotCall | JailCall
 CATALOGUE: dict[str, type[Call]] = {
     "tap_create": TapCreate,
     "tap_delete": TapDelete,
@@ -137,6 +141,8 @@ CATALOGUE: dict[str, type[Call]] = {
     "snapshot_probe": SnapshotProbe,
     "snapshot_attach": SnapshotAttach,
     "snapshot_detach": SnapshotDetach,
+    "jail_start": JailStart,
+    "jail_end": JailEnd,
 }
 _NAMES = {cls: name for name, cls in CATALOGUE.items()}
 _FIELD_TYPES = {"str": str, "int": int, "bool": bool, "tuple[str, ...]": tuple}
@@ -148,6 +154,7 @@ class TapFacts:
 
     Of a VM's root drive, ``index`` is the device's number and ``alias`` its uuid; the answer to
     a probe has the versions there.
+    Of a jail the ``index`` is the pid of Firecracker.
     """
 
     name: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from banger.privileged import hosts_file, snapshot
+from banger.privileged import hosts_file, jail_calls, snapshot
 from banger.privileged.calls import (
     Call,
     CallFailed,
@@ -19,6 +19,7 @@ from banger.privileged.calls import (
     TapDelete,
     TapShow,
 )
+from banger.privileged.jail_calls import JailEnd, JailStart
 
 _TAP = re.compile(r"bgr([0-9a-f]{12})")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -52,7 +53,7 @@ def check(call: Call, caller_uid: int) -> None:
             _require(call.owner_uid == caller_uid, f"the owner must be user {caller_uid}")
             _check_addresses(call.host_address, call.guest_address)
             check_mac(call.guest_mac)
-        case TapDelete() | NatClear() | ResolvedClear():
+        case TapDelete() | NatClear() | ResolvedClear() | JailEnd():
             _check_alias(call.alias, vm_id, caller_uid)
         case ResolvedSet():
             _check_alias(call.alias, vm_id, caller_uid)
@@ -63,6 +64,10 @@ def check(call: Call, caller_uid: int) -> None:
             check_mac(call.guest_mac)
             _check_forwards(call.forwards, caller_uid)
             _check_dns_port(call.dns_port, caller_uid)
+        case JailStart():
+            _check_alias(call.alias, vm_id, caller_uid)
+            problem = jail_calls.problem(call)
+            _require(not problem, problem)
         case TapShow():
             pass
 

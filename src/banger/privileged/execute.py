@@ -7,10 +7,11 @@ import ipaddress
 import os
 import struct
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from banger.privileged import checks, hosts_file, nat, netlink, routes, snapshot
+from banger.privileged import checks, hosts_file, jail, nat, netlink, routes, snapshot
 from banger.privileged.calls import (
     Call,
     CallFailed,
@@ -24,6 +25,7 @@ from banger.privileged.calls import (
     TapDelete,
     TapFacts,
 )
+from banger.privileged.jail_calls import JailEnd, JailStart
 
 _NET = Path("/sys/class/net")
 #: Fixed places, so that no environment decides what root runs.
@@ -77,6 +79,10 @@ def _perform(call: Call, caller_uid: int) -> TapFacts:
             case HostsBlockSet():
                 hosts_file.set_block(caller_uid, call.entries)
                 return TapFacts("hosts", 0, "")
+            case JailStart():
+                return _start_jail(call, caller_uid)
+            case JailEnd():
+                return jail.end(call, caller_uid)
             case ResolvedSet() | ResolvedClear():
                 _tell_resolved(call)
         return facts(call.name)
@@ -206,6 +212,43 @@ def _tell_resolved(call: ResolvedSet | ResolvedClear) -> None:
     _run("resolvectl", ("default-route", call.name, "no"), "")
 
 
+def _start_jail(call: JailStart, caller_uid: int) -> TapFacts:
+    if call.tap:
+        found = facts(call.name)
+        _refuse_foreign(found, call.alias)
+        if not found.index:
+            raise CallFailed("failed", f"there is no interface {call.name}")
+    return jail.start(call, caller_uid, _run_inside)
+
+
+def _run_inside(request: str) -> str:
+    """The inner side of a jail: a Python of its own, since it changes all that a process is."""
+    source = Path(__file__).parents[2]
+    script = (
+        f"import sys; sys.path.insert(0, {str(source)!r})\n"
+        "from banger.privileged import execute, jail_inside\n"
+        "sys.exit(jail_inside.main(sys.stdin.buffer, execute.run_detached))\n"
+    )
+    return _run_program([sys.executable, "-IBSc", script], request, "the jail")
+
+
+def run_detached(argv: Sequence[str], streams: tuple[int, int, int]) -> int:
+    """Run a program whose children outlive us, in a session of its own; its exit status."""
+    stdin, stdout, stderr = streams
+    done = subprocess.run(
+        argv,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        env={},
+        cwd="/",
+        start_new_session=True,
+        timeout=_TIMEOUT,
+        check=False,
+    )
+    return done.returncode
+
+
 def _run_ip(script: str) -> None:
     _run("ip", ("-batch", "-"), script)
 
@@ -224,9 +267,13 @@ def _run(name: str, arguments: tuple[str, ...], text: str) -> str:
     if program is None:
         package = _PACKAGES[name]
         raise CallFailed("failed", f"the program {name} is missing (Debian package {package})")
+    return _run_program([program, *arguments], text, name)
+
+
+def _run_program(argv: Sequence[str], text: str, name: str) -> str:
     try:
         done = subprocess.run(
-            [program, *arguments],
+            argv,
             input=text.encode(),
             env={"PATH": ":".join(_FOLDERS), "LC_ALL": "C"},
             cwd="/",

@@ -153,6 +153,7 @@ class Launch(VMStep):
         machine = vmm.find(mark_of(self))
         if machine is not None:
             await vmm.kill(machine, mark_of(self))
+        await vmm.release(mark_of(self))
         files.remove_tree(self.context.paths.vm_runtime(self.vm_id))
 
     async def _boot_spec(self) -> BootSpec:
@@ -183,6 +184,7 @@ class Launch(VMStep):
             events=paths.vmm_events(vm.id),
             log=paths.vmm_log(vm.id),
             run_as=context.drivers.run_as,
+            jail=spec.jail,
         )
 
 

@@ -98,6 +98,7 @@ class Release(VMStep):
         vm, context = self.plan.vm, self.context
         await withdraw(context, vm.id)
         await context.drop_agent(vm.id)
+        await vmm_of(self).release(mark_of(self))
         await context.drivers.networks[vm.lease.kind].detach(vm.lease, vm.id)
         await context.drivers.stores[vm.spec.storage].deactivate(rootfs_spec(context, vm))
         files.remove_tree(context.paths.vm_runtime(vm.id))

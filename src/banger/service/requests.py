@@ -35,6 +35,7 @@ class CreateRequest:
     nat: bool = False
     isolated: bool = False
     host_access: bool = False
+    jail: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,12 @@ def resolve(
         raise _cannot(vmm, "use qcow2 files", "create it with another --storage")
     if network == "user" and not able.user_network:
         raise _cannot(vmm, "connect a VM without root", "run banger as root, for --network tap")
+    if request.jail and not able.jail:
+        raise InvalidInput(
+            f"the VMM {vmm} cannot run in a jail",
+            cause="--jail is for VMMs that come with a jailer",
+            resolution="create it with --vmm firecracker --jail, or without --jail",
+        )
     profile = _chosen("profile", request.profile, "fast", PROFILES)
     return VMSpec(
         vcpus=request.vcpus,
@@ -76,6 +82,7 @@ def resolve(
             isolated=request.isolated,
             host=request.host_access,
         ),
+        jail=request.jail,
     )
 
 

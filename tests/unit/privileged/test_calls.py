@@ -26,6 +26,7 @@ from banger.privileged.calls import (
     call_to_json,
 )
 from banger.privileged.checks import check
+from banger.privileged.jail_calls import JailEnd, JailStart
 
 ID = "0123456789ab"
 CREATE = TapCreate(
@@ -55,7 +56,25 @@ RESOLVED = ResolvedSet(f"bgr{ID}", f"banger:1000:{ID}", "127.0.0.153:53")
 UNRESOLVED = ResolvedClear(f"bgr{ID}", f"banger:1000:{ID}")
 ATTACH = SnapshotAttach(ID, "/images/rootfs.ext4", f"/vms/{ID}/root.cow")
 SNAPSHOTS = [SnapshotProbe(), ATTACH, SnapshotDetach(ID)]
-ALL = [CREATE, DELETE, SHOW, APPLY, CLEAR, HOSTS, RESOLVED, UNRESOLVED, *SNAPSHOTS]
+JAIL = JailStart(
+    name=f"bgr{ID}",
+    alias=f"banger:1000:{ID}",
+    vcpus=2,
+    memory_mib=512,
+    tap=True,
+    firecracker="/p/firecracker",
+    jailer="/p/jailer",
+    kernel="/s/kernel",
+    initrd="/s/initrd",
+    drives=("rw:root:/s/layer of: mine", "ro:base_1:/dev/dm-0"),
+    log="/s/log",
+    metrics="/s/metrics",
+    console_input="/r/in",
+    console_log="/s/console",
+    errors="/r/errors",
+)
+UNJAIL = JailEnd(f"bgr{ID}", f"banger:1000:{ID}")
+ALL = [CREATE, DELETE, SHOW, APPLY, CLEAR, HOSTS, RESOLVED, UNRESOLVED, *SNAPSHOTS, JAIL, UNJAIL]
 
 
 @pytest.mark.parametrize("call", ALL)
@@ -221,3 +240,47 @@ def test_nothing_but_the_proper_form_passes(call: TapCreate) -> None:
     except CallFailed:
         return
     assert replace(call, guest_mac=CREATE.guest_mac) == CREATE
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"name": "eth0"},
+        {"name": f"bgr{ID}/../x"},
+        {"alias": f"banger:1001:{ID}"},
+        {"alias": f"banger:0:{ID}"},
+        {"vcpus": 0},
+        {"vcpus": 33},
+        {"memory_mib": 0},
+        {"memory_mib": 2**40},
+        {"firecracker": "firecracker"},
+        {"firecracker": ""},
+        {"jailer": "/p/../jailer"},
+        {"kernel": "/s//kernel"},
+        {"kernel": "/s/kernel/."},
+        {"kernel": "/"},
+        {"initrd": "-"},
+        {"log": "/s/\0log"},
+        {"metrics": "/" + "x" * 4096},
+        {"console_input": ""},
+        {"console_log": ""},
+        {"errors": "./errors"},
+        {"drives": ("/s/layer",)},
+        {"drives": ("rx:root:/s/layer",)},
+        {"drives": ("rw:ro/ot:/s/layer",)},
+        {"drives": ("rw:..:/s/layer",)},
+        {"drives": ("rw:root:layer",)},
+        {"drives": ("rw:root:/s/a", "ro:root:/s/b")},
+        {"drives": tuple(f"ro:d{number}:/s/a" for number in range(17))},
+    ],
+)
+def test_odd_jails_are_refused(values: dict[str, object]) -> None:
+    with pytest.raises(CallFailed) as caught:
+        check(replace(JAIL, **values), 1000)  # type: ignore[arg-type]
+    assert caught.value.reason == "refused"
+
+
+@pytest.mark.parametrize("alias", [f"banger:0:{ID}", "banger:1000:ba9876543210", ""])
+def test_nobody_ends_the_jail_of_another(alias: str) -> None:
+    with pytest.raises(CallFailed):
+        check(replace(UNJAIL, alias=alias), 1000)

@@ -45,6 +45,7 @@ class VMs(Endpoint):
             nat=body.nat,
             isolated=body.isolated,
             host_access=body.host_access,
+            jail=body.jail,
         )
         return self.accepted(await self.services.vms.create(asked, key))
 

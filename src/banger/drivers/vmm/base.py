@@ -32,6 +32,8 @@ class Capabilities:
     #: How the agent is reached: ``agent_socket`` leads to the guest's vsock, by the handshake
     #: of Firecracker (``CONNECT port``). Otherwise it is the virtio-serial port ``AGENT_PORT``.
     vsock: bool = False
+    #: Whether it can run in a jail, with the root side's help.
+    jail: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class BootSpec:
     ``initrd`` is one file: the image's initrd with the identity archive behind it.
     ``arguments`` are the kernel arguments of the boot profile; the driver adds its own
     (console, clock) before them. ``run_as`` is ``(uid, gid)`` to drop to, ``None`` to stay.
+    With ``jail`` it runs in a jail instead, as a user of its own.
     """
 
     vm_id: str
@@ -75,6 +78,7 @@ class BootSpec:
     events: Path
     log: Path
     run_as: tuple[int, int] | None = None
+    jail: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +147,13 @@ class VMM(Protocol):
 
     async def kill(self, machine: Machine, process_name: str) -> None:
         """End the process at once (SIGKILL by pidfd); returns when it is gone."""
+        ...
+
+    async def release(self, process_name: str) -> None:
+        """Give back what a launch took on the host beside the VM's folders; nothing is fine.
+
+        To be called when the process is gone; what still lives of it is ended.
+        """
         ...
 
     async def quit(self, monitor_socket: Path, *, timeout: float) -> bool:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from banger.drivers.vmm import child, console_log
-from banger.drivers.vmm.architecture import KERNEL_HEAD, of_host
 from banger.drivers.vmm.base import BootSpec, Capabilities, RunState, VMMExit
 from banger.drivers.vmm.firecracker import (
     bodies,
@@ -17,14 +16,17 @@ from banger.drivers.vmm.firecracker import (
     client,
     exit_reason,
     halt_watch,
+    jailed,
+    readings,
     rights,
     workspace,
 )
 from banger.drivers.vmm.firecracker.boot_record import BootRecord
 from banger.drivers.vmm.firecracker.version import Version
-from banger.errors import BangerError, DeadlineExceeded, InvalidInput, VMMFailed
+from banger.errors import BangerError, DeadlineExceeded, VMMFailed
 from banger.host import process
 from banger.host.files import explained
+from banger.host.privilege import Privilege
 from banger.host.spawn import spawn_detached
 from banger.model.network import Forward
 from banger.model.vm import Machine
@@ -39,19 +41,30 @@ _LAUNCHES = 16
 #: The pauses between two looks whether the API answers, in seconds, and by what they grow: it
 #: takes about 2 ms.
 _FIRST_PAUSE, _LONGEST_PAUSE, _GROWTH = 0.001, 0.05, 1.2
-_TAIL, _HEAD = 64 * 1024, 4096
 #: Firecracker runs in it, with nothing of ours.
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/"}
 
 
 class FirecrackerVMM:
-    """Implements ``drivers.vmm.base.VMM`` with an executable that was verified before."""
+    """Implements ``drivers.vmm.base.VMM`` with an executable that was verified before.
+
+    ``jailer`` is the program beside it, None where there is none; ``privilege`` makes jails.
+    """
 
     name = "firecracker"
 
-    def __init__(self, *, executable: Path, version: Version) -> None:
+    def __init__(
+        self,
+        *,
+        executable: Path,
+        version: Version,
+        jailer: Path | None = None,
+        privilege: Privilege | None = None,
+    ) -> None:
         self._executable = executable
         self._version = version
+        self._jailer = jailer
+        self._privilege = privilege or Privilege()
         self._launches = asyncio.Semaphore(_LAUNCHES)
 
     def capabilities(self) -> Capabilities:
@@ -63,44 +76,27 @@ class FirecrackerVMM:
             accelerator="kvm",
             version=str(self._version),
             vsock=True,
+            jail=True,
         )
 
     async def launch(self, spec: BootSpec) -> Machine:
-        self._check_kernel(spec.kernel)
+        readings.check_kernel(spec.kernel, self._version)
         requests = bodies.requests(spec, self._version)
-        groups = rights.kvm_groups(spec.run_as)
+        if spec.jail:
+            requests = jailed.requests(requests)
         async with self._launches:
             workspace.refuse_running(spec)
-            if spec.network.tap:
-                rights.give_tap(spec.network.tap, spec.run_as)
-            return await self._launch(spec, requests, groups)
+            return await self._launch(spec, requests)
 
-    async def _launch(
-        self, spec: BootSpec, requests: tuple[bodies.Request, ...], groups: tuple[int, ...]
-    ) -> Machine:
+    async def _launch(self, spec: BootSpec, requests: tuple[bodies.Request, ...]) -> Machine:
         # Cut at this moment, so that what is cut later in this boot belongs to this boot.
         with explained(f"shorten the log {spec.console_log}"):
             console_log.bound(spec.console_log, limit=console_log.LIMIT // 2)
         start = console_log.size_of(spec.console_log)
         boot_record.remove(spec.monitor_socket)
         note = exit_reason.note(console_bytes=start)
-        with workspace.made(spec, self._executable, note) as made:
-            pid = spawn_detached(
-                (made.program, *_options(spec)),
-                env=_ENVIRONMENT,
-                stdin=made.stdin,
-                stdout=made.stdout,
-                stderr=made.stderr,
-                pass_fds=made.inherited,
-                cwd=made.folder,
-                run_as=spec.run_as,
-                extra_groups=groups,
-            )
-        machine = child.identify(pid, "kvm", str(self._version))
-        if machine is None:
-            failed = self._failed(spec, "")
-            self._clean(spec)
-            raise failed
+        start_it = self._jailed if spec.jail else self._spawned
+        machine = await start_it(spec, note)
         try:
             boot_record.write(
                 spec.monitor_socket,
@@ -120,27 +116,74 @@ class FirecrackerVMM:
                 workspace.publish(spec)
                 await client.call(spec.monitor_socket, bodies.START, timeout=LAUNCH_TIMEOUT)
         except BaseException as error:
-            if isinstance(error, client.ApiGone) and exit_reason.has_run(_text(spec.log)):
+            if isinstance(error, client.ApiGone) and exit_reason.has_run(
+                readings.text_of(spec.log)
+            ):
                 return machine  # a short life: it ended before it could answer
-            await asyncio.shield(child.end(machine, spec.process_name))
+            await asyncio.shield(self.kill(machine, spec.process_name))
+            await asyncio.shield(self.release(spec.process_name))
             late = f"it took more than {LAUNCH_TIMEOUT:g} s"
             cause = error.cause if isinstance(error, BangerError) else late
-            failed = self._failed(spec, cause)
+            failed = readings.start_failure(spec, cause)
             self._clean(spec)
             if isinstance(error, (VMMFailed, DeadlineExceeded, TimeoutError)):
                 raise failed from error
             raise
         return machine
 
+    async def _spawned(self, spec: BootSpec, note: bytes) -> Machine:
+        groups = rights.kvm_groups(spec.run_as)
+        if spec.network.tap:
+            rights.give_tap(spec.network.tap, spec.run_as)
+        with workspace.made(spec, self._executable, note) as made:
+            pid = spawn_detached(
+                (made.program, *_options(spec)),
+                env=_ENVIRONMENT,
+                stdin=made.stdin,
+                stdout=made.stdout,
+                stderr=made.stderr,
+                pass_fds=made.inherited,
+                cwd=made.folder,
+                run_as=spec.run_as,
+                extra_groups=groups,
+            )
+        machine = child.identify(pid, "kvm", str(self._version))
+        if machine is None:
+            failed = readings.start_failure(spec, "")
+            self._clean(spec)
+            raise failed
+        return machine
+
+    async def _jailed(self, spec: BootSpec, note: bytes) -> Machine:
+        try:
+            found = jailed.programs(self._executable, self._jailer)
+            await jailed.launch(spec, self._privilege, found, note)
+            return jailed.found_again(spec, str(self._version))
+        except BaseException:
+            await asyncio.shield(self.release(spec.process_name))
+            self._clean(spec)
+            raise
+
+    async def release(self, process_name: str) -> None:
+        await jailed.end(self._privilege, process_name)
+
     def find(self, process_name: str) -> Machine | None:
         pid = child.find_marked(process_name, self._executable)
-        return None if pid is None else child.identify(pid, "kvm", str(self._version))
+        if pid is None:
+            return jailed.find(process_name, str(self._version))
+        return child.identify(pid, "kvm", str(self._version))
 
     def is_alive(self, machine: Machine, process_name: str) -> bool:
+        if jailed.is_jailed(machine):
+            return jailed.is_same(machine, process_name)
         return child.is_same(machine, process_name)
 
     async def wait(self, machine: Machine) -> None:
-        watch = asyncio.create_task(halt_watch.end_when_halted(machine))
+        record = _record_of(machine)
+        if record is None:
+            await child.wait_gone(machine)
+            return
+        watch = asyncio.create_task(halt_watch.end_when_halted(record, self._end_recorded))
         try:
             await child.wait_gone(machine)
         finally:
@@ -148,7 +191,7 @@ class FirecrackerVMM:
             await asyncio.gather(watch, return_exceptions=True)
 
     def exit_of(self, spec_events: Path, console_log: Path, log: Path) -> VMMExit:
-        return _exit_of(spec_events, console_log, log)
+        return readings.exit_of(spec_events, console_log, log)
 
     def bound_logs(self, *logs: Path) -> None:
         for log in logs:
@@ -157,14 +200,26 @@ class FirecrackerVMM:
                     console_log.bound(path)
 
     async def kill(self, machine: Machine, process_name: str) -> None:
+        if jailed.is_jailed(machine):
+            if jailed.is_same(machine, process_name):
+                await jailed.end(self._privilege, process_name)
+            await child.wait_gone(machine)
+            return
         await child.end(machine, process_name)
+
+    async def _end_recorded(self, record: BootRecord) -> None:
+        if jailed.find(record.process_name, "") is not None:
+            # The first process of a pid namespace obeys no signal but SIGKILL.
+            await jailed.end(self._privilege, record.process_name)
+        else:
+            process.kill_exact(record.pid, record.start_ticks, signal.SIGTERM)
 
     async def quit(self, monitor_socket: Path, *, timeout: float) -> bool:
         # The API has no such call, and the signal is all that another process would send.
         record = boot_record.read(monitor_socket.parent)
         if record is None or not halt_watch.note_end(record, "stopped"):
             return False
-        process.kill_exact(record.pid, record.start_ticks, signal.SIGTERM)
+        await self._end_recorded(record)
         try:
             async with asyncio.timeout(timeout):
                 await process.wait_gone(record.pid, record.start_ticks)
@@ -199,42 +254,6 @@ class FirecrackerVMM:
             resolution="banger create --network tap",
         )
 
-    def _check_kernel(self, kernel: Path) -> None:
-        with explained(f"read the kernel {kernel}"), kernel.open("rb") as file:
-            head = file.read(KERNEL_HEAD)
-        problem = of_host().kernel_problem(head)
-        if not problem and head[:4] != b"\x7fELF" and not self._version.boots_bzimage:
-            problem = f"it is compressed, and Firecracker {self._version} takes plain ones only"
-        if problem:
-            raise InvalidInput(
-                f"{kernel} is not a kernel that can be booted",
-                cause=problem,
-                resolution="give a vmlinux of this architecture with --kernel",
-            )
-
-    def _failed(self, spec: BootSpec, cause: str) -> VMMFailed:
-        """The error of a failed start; to be made while the folder is still there."""
-        log = _text(spec.log)
-        stderr = _text(workspace.folder_of(spec.monitor_socket) / workspace.STDERR)
-        events = console_log.read_tail(spec.events, _HEAD)
-        console = _text(spec.console_log, exit_reason.console_start(events))
-        parts = [
-            ("Firecracker's log", exit_reason.tail(log), spec.log),
-            ("its standard error", console_log.plain(stderr).strip(), None),
-            ("the console", console_log.plain(console[-_HEAD:]).strip(), spec.console_log),
-        ]
-        details = [
-            f"{title}:\n{text}" + (f"\n(from {path})" if path else "")
-            for title, text, path in parts
-            if text
-        ]
-        return VMMFailed(
-            f"Firecracker could not start the VM {spec.vm_id}",
-            cause=cause or exit_reason.said(log) or exit_reason.said(stderr) or "it ended at once",
-            resolution="banger doctor",
-            details="\n".join(details),
-        )
-
     def _clean(self, spec: BootSpec) -> None:
         boot_record.remove(spec.monitor_socket)
         workspace.remove(spec)
@@ -264,11 +283,14 @@ async def _until_answering(spec: BootSpec, machine: Machine) -> None:
         pause = min(_GROWTH * pause, _LONGEST_PAUSE)
 
 
-def _text(path: Path, start: int = 0) -> str:
-    return console_log.read_tail(path, _TAIL, start)
-
-
-def _exit_of(events: Path, console: Path, log: Path) -> VMMExit:
-    told = console_log.read_tail(events, _TAIL)
-    start = exit_reason.console_start(told)
-    return exit_reason.exit_reason(told, _text(console, start), _text(log))
+def _record_of(machine: Machine) -> BootRecord | None:
+    if jailed.is_jailed(machine):
+        folder = jailed.runtime_of(machine)
+        record = boot_record.read(folder) if folder is not None else None
+    else:
+        record = boot_record.of_process(machine.pid)
+    same = record is not None and (record.pid, record.start_ticks) == (
+        machine.pid,
+        machine.start_ticks,
+    )
+    return record if same else None

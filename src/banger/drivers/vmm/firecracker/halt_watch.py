@@ -8,14 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from banger.drivers.vmm import console_log
-from banger.drivers.vmm.firecracker import boot_record, exit_reason
+from banger.drivers.vmm.firecracker import exit_reason
 from banger.drivers.vmm.firecracker.boot_record import BootRecord
 from banger.host import process
-from banger.model.vm import Machine
 
 #: Seconds between two looks at the console's length. Two equal ones make an end.
 PAUSE = 0.5
@@ -23,14 +22,11 @@ PAUSE = 0.5
 _TAIL = 512
 
 
-async def end_when_halted(machine: Machine) -> None:
-    """Return when the process was ended because its guest had halted; else never."""
-    record = boot_record.of_process(machine.pid)
-    if record is None or record.start_ticks != machine.start_ticks:
-        return
+async def end_when_halted(record: BootRecord, end: Callable[[BootRecord], Awaitable[None]]) -> None:
+    """Return when the process was ended by ``end`` because its guest had halted; else never."""
     await _until_halted(Path(record.console_log), record.console_bytes)
     if note_end(record, "halted"):
-        process.kill_exact(record.pid, record.start_ticks, signal.SIGTERM)
+        await end(record)
 
 
 async def _until_halted(console: Path, start: int) -> None:

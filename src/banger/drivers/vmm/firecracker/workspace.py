@@ -134,6 +134,27 @@ def made(spec: BootSpec, executable: Path, note: bytes) -> Iterator[Workspace]:
             raise
 
 
+def make_streams(spec: BootSpec, note: bytes) -> None:
+    """Make what somebody else opens for a Firecracker: the console's two ends and the logs.
+
+    ``note`` becomes the first line of the events.
+    """
+    remove(spec)
+    folder = folder_of(spec.monitor_socket)
+    with explained(f"make the folder {folder}"):
+        folder.mkdir(mode=0o700)
+    os.close(_fifo(spec.console_socket))
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+    os.close(_open(spec.console_log, flags, None, 0))
+    for log in (spec.log, metrics_of(spec.events), folder / STDERR):
+        os.close(_log(log, None))
+    events = _log(spec.events, None)
+    try:
+        os.write(events, note)
+    finally:
+        os.close(events)
+
+
 def publish(spec: BootSpec) -> None:
     """Move the two sockets to where they are wanted, open to our user alone."""
     folder = folder_of(spec.monitor_socket)

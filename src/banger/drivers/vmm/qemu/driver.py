@@ -147,6 +147,9 @@ class QemuVMM:
     async def kill(self, machine: Machine, process_name: str) -> None:
         await child.end(machine, process_name)
 
+    async def release(self, process_name: str) -> None:
+        """QEMU takes nothing beside the VM's folders."""
+
     async def quit(self, monitor_socket: Path, *, timeout: float) -> bool:
         try:
             async with monitor.connected(monitor_socket, timeout=timeout) as client:
