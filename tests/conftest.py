@@ -6,4 +6,5 @@ pytest_plugins = [
     "tests.plugins.ladder",
     "tests.plugins.guards",
     "tests.plugins.fixtures",
+    "tests.plugins.lab",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import functools
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -37,6 +38,8 @@ PROGRAMS = {
 }
 #: linux/kvm.h: _IO(0xAE, 1).
 KVM_CREATE_VM = 0xAE01
+#: What the lab host and a few guests in it take at most.
+LAB_MEMORY_MIB = 4096
 SEARCH_PATH = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
 
 needs: Callable[..., pytest.MarkDecorator] = pytest.mark.needs
@@ -149,6 +152,16 @@ def _image() -> str:
     return reason
 
 
+def _lab() -> str:
+    """Another host can be made, in which real Firecracker runs Linux (``tests/lab``)."""
+    reason = missing(("root", "qemu", "image", "firecracker"))
+    if reason:
+        return reason
+    found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
+    free = int(found[1]) // 1024 if found else 0
+    return "" if free >= LAB_MEMORY_MIB else f"{free} of {LAB_MEMORY_MIB} MiB memory are free"
+
+
 def _reflink() -> str:
     with tempfile.TemporaryDirectory(prefix="banger-reflink-") as folder:
         source = Path(folder, "source")
@@ -169,6 +182,7 @@ PROBES: dict[str, Callable[[], str]] = {
     "firecracker": _firecracker,
     "net": _net,
     "image": _image,
+    "lab": _lab,
     "reflink": _reflink,
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import itertools
 import json
 import os
@@ -54,7 +55,10 @@ class Control:
         number = next(self._ids)
         data = json.dumps({"id": number, "timeout": timeout, **fields}).encode() + b"\n"
         with self._sending:
-            self._socket.sendall(data)
+            try:
+                self._socket.sendall(data)
+            except OSError as error:
+                raise LabStalled(f"the lab host is gone: {error}") from error
         with self._changed:
             self._changed.wait_for(lambda: self._closed or number in self._answers, timeout + GRACE)
             if number not in self._answers:
@@ -92,6 +96,7 @@ class Control:
 
     def close(self) -> None:
         """End the connection; whoever still waits gets ``LabStalled``."""
-        self._socket.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):  # QEMU may be gone
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._reader.join(5)
         self._socket.close()

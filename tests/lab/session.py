@@ -25,19 +25,23 @@ class Session:
 
     def __init__(self, *, with_image: bool = True) -> None:
         began = time.monotonic()
-        root = saved.ensure_saved()
-        image = _image_drive() if with_image else None
+        self._root = saved.ensure_saved()
+        self._image = _image_drive() if with_image else None
+        self.seconds = {"build": time.monotonic() - began}
+        self._start()
+
+    def _start(self) -> None:
+        root, began = self._root, time.monotonic()
         self._folder = Path(tempfile.mkdtemp(prefix="bgr-lab-", dir="/tmp"))
         files = Files(
             root, root / "memory", self._folder / "source", self._folder / "image", self._folder
         )
-        ready = time.monotonic()
         try:
             _pack_source(files.source)
-            if image is None:
+            if self._image is None:
                 _blank(files.image, IMAGE_SIZE)
             else:
-                files.image.symlink_to(image)
+                files.image.symlink_to(self._image)
             restoring = time.monotonic()
             self.machine = Machine(files, shared=False, incoming=True)
             self.machine.migrate("migrate-incoming", f"exec:cat {root / 'state'}")
@@ -45,16 +49,20 @@ class Session:
             self.control = Control(self.machine.connect_control())
             self.control.wake()
             restored = time.monotonic()
-            self._unpack(has_image=image is not None)
+            self._unpack(has_image=self._image is not None)
         except BaseException:
             self.end()
             raise
-        self.seconds = {
-            "build": ready - began,
-            "pack": restoring - ready,
+        self.seconds |= {
+            "pack": restoring - began,
             "restore": restored - restoring,
             "unpack": time.monotonic() - restored,
         }
+
+    def restart(self) -> None:
+        """Give it up for a fresh one; nothing of what was done in it remains."""
+        self.end()
+        self._start()
 
     def _unpack(self, *, has_image: bool) -> None:
         script = (
@@ -98,6 +106,8 @@ class Session:
         """Stop it. Nothing of it remains."""
         if hasattr(self, "machine"):
             self.machine.end()
+        if hasattr(self, "control"):
+            self.control.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.plugins.built_image import BuiltImage, ensure_built
-from tests.plugins.home import Home
+from tests.plugins.home import CommandLine, Home
 from tests.plugins.inventory import Inventory
 
 
@@ -77,7 +77,7 @@ def pytest_runtest_makereport(
     report = yield
     if report.failed:
         for value in getattr(item, "funcargs", {}).values():
-            if isinstance(value, Home) and value.root.exists():
+            if isinstance(value, CommandLine):
                 report.sections.extend(value.logs())
                 break
     return report

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,28 +30,24 @@ class Result(NamedTuple):
     stderr: str
 
 
-class Home:
-    """One set of XDG folders below a short path, and the CLI run inside it."""
+class CommandLine(ABC):
+    """banger as its user sees it, on whatever host it runs."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.environment = _environment(root)
-        self.paths = Paths.from_environment(self.environment, os.geteuid())
-        for variable in home_environment(root):
-            Path(self.environment[variable]).mkdir(mode=0o700, exist_ok=True, parents=True)
-
+    @abstractmethod
     def run_bytes(
         self, *arguments: str, stdin: bytes = b"", timeout: float = TIMEOUT, **variables: str
     ) -> subprocess.CompletedProcess[bytes]:
         """Run ``banger ARGUMENTS``; ``variables`` add to its environment."""
-        return subprocess.run(
-            [*program(), *arguments],
-            input=stdin,
-            capture_output=True,
-            env=self.environment | variables,
-            timeout=timeout,
-            check=False,
-        )
+
+    @abstractmethod
+    def on_host(
+        self, *argv: str, stdin: bytes = b"", timeout: float = TIMEOUT
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run another program as the same user on the same host."""
+
+    @abstractmethod
+    def logs(self) -> Iterator[tuple[str, str]]:
+        """The tails of all logs, to be shown beside a failure."""
 
     def __call__(
         self, *arguments: str, stdin: str = "", timeout: float = TIMEOUT, **variables: str
@@ -69,6 +66,41 @@ class Home:
         """Run a command that must succeed with ``--json`` and return the decoded output."""
         return json.loads(self.ok(*arguments, "--json", **options))
 
+
+class Home(CommandLine):
+    """One set of XDG folders below a short path, and the CLI run inside it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.environment = _environment(root)
+        self.paths = Paths.from_environment(self.environment, os.geteuid())
+        for variable in home_environment(root):
+            Path(self.environment[variable]).mkdir(mode=0o700, exist_ok=True, parents=True)
+
+    def run_bytes(
+        self, *arguments: str, stdin: bytes = b"", timeout: float = TIMEOUT, **variables: str
+    ) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [*program(), *arguments],
+            input=stdin,
+            capture_output=True,
+            env=self.environment | variables,
+            timeout=timeout,
+            check=False,
+        )
+
+    def on_host(
+        self, *argv: str, stdin: bytes = b"", timeout: float = TIMEOUT
+    ) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            argv,
+            input=stdin,
+            capture_output=True,
+            env=self.environment,
+            timeout=timeout,
+            check=False,
+        )
+
     def clear(self) -> None:
         """End everything that was started from this home, and remove the home."""
         if self.paths.database.exists():
@@ -79,7 +111,6 @@ class Home:
         shutil.rmtree(self.root, ignore_errors=True)
 
     def logs(self) -> Iterator[tuple[str, str]]:
-        """The tails of all logs, to be shown beside a failure."""
         for path in (self.paths.daemon_log, *sorted(self.paths.vms.glob("*/*.log"))):
             if path.is_file():
                 tail = path.read_bytes()[-4000:].decode(errors="replace")
