@@ -13,8 +13,9 @@ from banger.client.transport import ConnectionCut, DaemonSilent
 from banger.errors import BangerError, DaemonUnreachable, InvalidInput
 from banger.paths import Paths
 
-#: Seconds until a started daemon must answer, and until a stopped one must be gone.
-START_DEADLINE = 5.0
+#: Seconds until a started daemon must answer, and until a stopped one must be gone. One that dies
+#: is noticed at once, so the first limit is for slow hosts: in a nested machine it takes 5 s.
+START_DEADLINE = 30.0
 STOP_DEADLINE = 10.0
 #: Seconds between two looks at the socket.
 PAUSE = 0.02
