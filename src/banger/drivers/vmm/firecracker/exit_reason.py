@@ -18,8 +18,11 @@ from banger.model.lifecycle import ExitReason
 POWER_OFF_MARK = "banger: power off"
 #: What every Linux prints, whatever its log level, when it gives up.
 _PANIC = "Kernel panic - not syncing"
-#: The kernel's last words: the machine stays on, for Firecracker has no switch.
-_HALTED = re.compile(r"reboot: (?:Power down|System halted)[^\n]*\s*\Z")
+#: The kernel's last words: the machine stays on, for Firecracker has no switch. A newer one
+#: (Debian's 6.12) says first that it knows of none.
+_HALTED = re.compile(
+    r"reboot: (?:Power off not available: )?(?:Power down|System halted)[^\n]*\s*\Z"
+)
 _GUEST_ENDED = "Firecracker exiting successfully"
 #: Lines of the log that tell of no failure: what the API was asked, and the start.
 _ROUTINE = re.compile(

@@ -67,6 +67,8 @@ def test_where_the_console_began() -> None:
     [
         ("[   12.3] reboot: System halted\r\n", True),
         ("[   12.3] reboot: Power down\n", True),
+        # As Debian's kernel 6.12 said on Firecracker in the lab.
+        ("[   11.8] reboot: Power off not available: System halted instead\r\n", True),
         ("[   12.3] reboot: System halted\nroot@vm:~# ", False),
         ("[   12.3] reboot: Restarting system\n", False),
         ("", False),
