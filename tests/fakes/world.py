@@ -11,6 +11,7 @@ from pathlib import Path
 from banger.drivers.dns.base import NameStatus, Publication
 from banger.drivers.guest.base import Chunk, GuestCommand, Identity
 from banger.drivers.image.base import BuildFolders, BuiltImage, ProgressCallback
+from banger.drivers.network.base import Attachment
 from banger.drivers.storage.base import RootfsSpec
 from banger.drivers.vmm.base import BootSpec, Capabilities, RunState, VMMExit
 from banger.errors import DeadlineExceeded
@@ -235,6 +236,16 @@ class FakeNetwork:
     async def admit(self, lease: Lease, vm_id: str, reach: Reach, dns_port: int = 0) -> None:
         assert (self._folder / lease.tap).read_text() == vm_id
         (self._rules / lease.tap).write_text(json.dumps(asdict(reach)))
+
+    async def astray(self, attachments: Sequence[Attachment]) -> list[str]:
+        return [each.vm_id for each in attachments if not self._is_so(each)]
+
+    def _is_so(self, attachment: Attachment) -> bool:
+        path = self._rules / attachment.lease.tap
+        return path.exists() and path.read_text() == json.dumps(asdict(attachment.reach))
+
+    async def restore(self, attachment: Attachment) -> None:
+        await self.admit(attachment.lease, attachment.vm_id, attachment.reach)
 
     async def detach(self, lease: Lease, vm_id: str) -> None:
         if self.probe(lease, vm_id) is Presence.OURS:

@@ -353,6 +353,20 @@ def test_an_interface_without_our_mark_is_refused(web: Guest) -> None:
     run("ip", "link", "set", web.call.name, "alias", web.call.alias)
 
 
+def test_a_flush_does_not_make_the_host_a_router(world: str) -> None:
+    link = link_to(world)
+    with guest(2, uid=USER) as theirs:
+        theirs.apply(internet=True)
+        assert forwarding(link) == "1"
+        run("nft", "delete", "table", "inet", f"banger_{USER}")
+        theirs.apply(internet=True)
+        table = run("nft", "list", "set", "inet", f"banger_{USER}", "uplinks").stdout
+        assert link in table, "known to be switched on by us, whatever was flushed"
+        run("nft", "delete", "table", "inet", f"banger_{USER}")
+        theirs.clear()
+        assert forwarding(link) == "0"
+
+
 ASK = """
 import socket
 asked = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from fcntl import ioctl
 from pathlib import Path
 
@@ -13,14 +13,15 @@ import pytest
 
 from banger import naming
 from banger.drivers.network import tap
+from banger.drivers.network.base import Attachment
 from banger.drivers.network.tap import Tap
 from banger.errors import Conflict
 from banger.host.command import Command, run_blocking
 from banger.host.privilege import Privilege
-from banger.model.network import Lease
+from banger.model.network import Forward, Lease, Reach
 from banger.model.operation import Presence
 from banger.privileged import execute, netlink
-from banger.privileged.calls import CallFailed, NatClear, TapDelete
+from banger.privileged.calls import Call, CallFailed, NatClear, TapDelete, TapFacts
 from tests import requirements
 from tests.requirements import needs
 
@@ -146,6 +147,76 @@ async def test_a_failed_set_up_leaves_no_interface(
     with pytest.raises(CallFailed, match="ip:"):
         execute.perform([tap.create_call(lease, vm_id, os.getuid())], os.getuid())
     assert network.probe(lease, vm_id) is Presence.ABSENT
+
+
+class AsUser(Privilege):
+    """The root side as a user of the test's own has it, with a table of their own."""
+
+    uid = 60_000 + os.getpid() % 5_000
+
+    async def call(self, batch: Sequence[Call]) -> list[TapFacts]:
+        return execute.perform(batch, self.uid)
+
+
+@pytest.fixture
+async def attached() -> AsyncIterator[tuple[Tap, list[Attachment]]]:
+    network = Tap(AsUser(), "10.208.0.0/12", AsUser.uid, ())
+    made = []
+    for reach in (Reach(), Reach(internet=True, forwards=(Forward("tcp", 45_093, 22),))):
+        vm_id = naming.new_id()
+        lease = next(network.candidates(vm_id))
+        made.append(Attachment(lease, vm_id, reach, 10_053))
+        await network.attach(lease, vm_id, reach, 10_053)
+    yield network, made
+    for each in made:
+        await network.detach(each.lease, each.vm_id)
+
+
+def nft(*arguments: str) -> bytes:
+    return run_blocking(Command(("nft", *arguments), package="nftables")).stdout
+
+
+LOSSES = {
+    "the table is flushed": "nft delete table inet {table}",
+    "a set is emptied": "nft flush set inet {table} internet",
+    "the address is deleted": "ip address flush dev {tap}",
+    "the interface is down": "ip link set {tap} down",
+    "forwarding is off": "sysctl -q net.ipv4.conf.{tap}.forwarding=0",
+}
+
+
+@needs("nft")
+@pytest.mark.parametrize("loss", LOSSES)
+async def test_what_others_take_is_seen_and_put_back(
+    attached: tuple[Tap, list[Attachment]], loss: str
+) -> None:
+    network, (closed, opened) = attached
+    assert await network.astray([closed, opened]) == []
+    table = f"banger_{AsUser.uid}"
+    before = nft("list", "table", "inet", table)
+    command = LOSSES[loss].format(table=table, tap=opened.lease.tap)
+    run_blocking(Command(tuple(command.split()), package="nftables"))
+    found = await network.astray([closed, opened])
+    assert opened.vm_id in found
+    assert (closed.vm_id in found) is ("delete table" in command)
+    for each in (closed, opened):
+        if each.vm_id in found:
+            await network.restore(each)
+    assert await network.astray([closed, opened]) == []
+    assert nft("list", "table", "inet", table) == before
+    assert setting(f"ipv4/conf/{opened.lease.tap}/forwarding") == "1"
+    assert len(ip("neighbour", "show", "dev", opened.lease.tap)) == 1
+
+
+async def test_an_interface_that_is_gone_is_not_made_again(
+    attached: tuple[Tap, list[Attachment]],
+) -> None:
+    network, (closed, _) = attached
+    netlink.delete_link(execute.facts(closed.lease.tap).index)
+    assert await network.astray([closed]) == [closed.vm_id]
+    with pytest.raises(CallFailed, match="there is no interface"):
+        await network.restore(closed)
+    assert network.probe(closed.lease, closed.vm_id) is Presence.ABSENT
 
 
 def test_deleting_an_interface_that_is_gone_is_no_error() -> None:

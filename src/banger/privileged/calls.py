@@ -28,6 +28,17 @@ class TapCreate:
 
 
 @dataclass(frozen=True, slots=True)
+class TapRestore:
+    """Mark, address and raise a TAP again as ``TapCreate`` had; one that is gone stays gone."""
+
+    name: str
+    alias: str
+    host_address: str
+    guest_address: str
+    guest_mac: str
+
+
+@dataclass(frozen=True, slots=True)
 class TapDelete:
     """Remove the TAP ``name`` if it carries exactly ``alias``."""
 
@@ -70,6 +81,15 @@ class NatClear:
 
     name: str
     alias: str
+
+
+@dataclass(frozen=True, slots=True)
+class RulesShow:
+    """Say what the caller's table holds: ``TAP=FINGERPRINT`` for each guest, as the alias.
+
+    The index is 1 for a table as this program makes it, 0 for another or none, -1 where
+    there can be none for want of nft.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +147,15 @@ class SnapshotDetach:
 NameCall = HostsBlockSet | ResolvedSet | ResolvedClear
 SnapshotCall = SnapshotProbe | SnapshotAttach | SnapshotDetach
 JailCall = JailStart | JailEnd
-NetworkCall = TapCreate | TapDelete | TapShow | NatApply | NatClear
+TapCall = TapCreate | TapRestore | TapDelete | TapShow
+NetworkCall = TapCall | RulesShow | NatApply | NatClear
 Call = NetworkCall | NameCall | SnapshotCall | JailCall
 CATALOGUE: dict[str, type[Call]] = {
     "tap_create": TapCreate,
+    "tap_restore": TapRestore,
     "tap_delete": TapDelete,
     "tap_show": TapShow,
+    "rules_show": RulesShow,
     "nat_apply": NatApply,
     "nat_clear": NatClear,
     "hosts_block_set": HostsBlockSet,

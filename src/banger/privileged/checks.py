@@ -14,9 +14,11 @@ from banger.privileged.calls import (
     NatClear,
     ResolvedClear,
     ResolvedSet,
+    RulesShow,
     SnapshotCall,
     TapCreate,
     TapDelete,
+    TapRestore,
     TapShow,
 )
 from banger.privileged.jail_calls import JailEnd, JailStart
@@ -46,11 +48,17 @@ def check(call: Call, caller_uid: int) -> None:
     if isinstance(call, SnapshotCall):
         snapshot.check(call, caller_uid)
         return
+    if isinstance(call, RulesShow):
+        return
     vm_id = _vm_id(call.name)
     match call:
         case TapCreate():
             _check_alias(call.alias, vm_id, caller_uid)
             _require(call.owner_uid == caller_uid, f"the owner must be user {caller_uid}")
+            _check_addresses(call.host_address, call.guest_address)
+            check_mac(call.guest_mac)
+        case TapRestore():
+            _check_alias(call.alias, vm_id, caller_uid)
             _check_addresses(call.host_address, call.guest_address)
             check_mac(call.guest_mac)
         case TapDelete() | NatClear() | ResolvedClear() | JailEnd():

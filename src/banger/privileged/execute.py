@@ -11,7 +11,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from banger.privileged import checks, hosts_file, jail, nat, netlink, routes, snapshot
+from banger.privileged import (
+    checks,
+    hosts_file,
+    jail,
+    nat,
+    netlink,
+    routes,
+    rules_show,
+    snapshot,
+)
 from banger.privileged.calls import (
     Call,
     CallFailed,
@@ -20,10 +29,12 @@ from banger.privileged.calls import (
     NatClear,
     ResolvedClear,
     ResolvedSet,
+    RulesShow,
     SnapshotCall,
     TapCreate,
     TapDelete,
     TapFacts,
+    TapRestore,
 )
 from banger.privileged.jail_calls import JailEnd, JailStart
 
@@ -70,8 +81,12 @@ def _perform(call: Call, caller_uid: int) -> TapFacts:
         match call:
             case TapCreate():
                 _create(call)
+            case TapRestore():
+                _restore(call)
             case TapDelete():
                 _delete(call)
+            case RulesShow():
+                return rules_show.show(caller_uid, _run_nft if _program("nft") else None)
             case NatApply():
                 _apply_nat(call, caller_uid)
             case NatClear():
@@ -91,7 +106,7 @@ def _perform(call: Call, caller_uid: int) -> TapFacts:
         if isinstance(call, SnapshotCall):
             subject = "the VM's root drive"
         else:
-            subject = "hosts" if isinstance(call, HostsBlockSet) else call.name
+            subject = getattr(call, "name", "hosts")
         text = f"{subject}: {error.strerror or error}{where}"
         raise CallFailed("failed", text) from error
 
@@ -105,7 +120,7 @@ def facts(name: str) -> TapFacts:
         return TapFacts(name, 0, "")
 
 
-def set_up_script(call: TapCreate) -> str:
+def set_up_script(call: TapCreate | TapRestore) -> str:
     """The lines for ``ip -batch`` that mark, address and raise the TAP."""
     name = call.name
     # The neighbour comes last: taking an interface up or down forgets its neighbours.
@@ -138,10 +153,17 @@ def _create(call: TapCreate) -> None:
         os.close(tun)
 
 
-def _set_up(call: TapCreate) -> None:
+def _set_up(call: TapCreate | TapRestore) -> None:
     for setting, value in _SYSCTLS:
         _set_sysctl(Path("/proc/sys/net") / setting.format(name=call.name), value)
     _run_ip(set_up_script(call))
+
+
+def _restore(call: TapRestore) -> None:
+    found = facts(call.name)
+    _refuse_foreign(found, call.alias)
+    if found.index:
+        _set_up(call)
 
 
 def _delete(call: TapDelete) -> None:

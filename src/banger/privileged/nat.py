@@ -22,7 +22,8 @@ from banger.privileged.ruleset import Guest, Rules
 Nft = Callable[[tuple[str, ...], str], str]
 _NET = Path("/sys/class/net")
 _CONF = Path("/proc/sys/net/ipv4/conf")
-#: Only root writes here; one lock for each user.
+#: Only root writes here; one lock for each user. The file also holds the interfaces whose
+#: forwarding we switched on: others flush tables. Like what it tells of, it ends with a boot.
 _LOCKS = Path("/run/banger-privileged")
 _TABLE = re.compile(r"banger_[0-9]{1,10}")
 _TAP_PREFIX = "bgr"
@@ -30,7 +31,24 @@ _TAP_PREFIX = "bgr"
 
 def apply(call: NatApply, uid: int, nft: Nft) -> None:
     """Carry out the call. Raises ``CallFailed`` (foreign) for a port that others use."""
-    guest = Guest(
+    guest = guest_of(call)
+    with _locked(uid) as memory:
+        tables = _tables(nft)
+        before = tables.get(ruleset.table_name(uid), Rules())
+        others = [rules for name, rules in tables.items() if name != ruleset.table_name(uid)]
+        _refuse_ports_in_use(guest, before, others)
+        guests = {**before.guests, call.name: guest}
+        _write(uid, before, guests, others, nft, memory=memory)
+        conf = _CONF / call.name
+        # Connections to 127.0.0.1 come back on the TAP only with this; the table lets no
+        # packet of the guest's own reach a loopback address.
+        _set(conf / "route_localnet", "1" if guest.forwards else "0")
+        _set(conf / "forwarding", "1")
+
+
+def guest_of(call: NatApply) -> Guest:
+    """What the table says of the TAP once the call is carried out."""
+    return Guest(
         tap=call.name,
         mac=call.guest_mac,
         address=call.guest_address,
@@ -40,35 +58,31 @@ def apply(call: NatApply, uid: int, nft: Nft) -> None:
         forwards=tuple(sorted(call.forwards)),
         dns_port=call.dns_port,
     )
-    with _locked(uid):
-        tables = _tables(nft)
-        before = tables.get(ruleset.table_name(uid), Rules())
-        others = [rules for name, rules in tables.items() if name != ruleset.table_name(uid)]
-        _refuse_ports_in_use(guest, before, others)
-        guests = {**before.guests, call.name: guest}
-        _write(uid, before, guests, others, nft)
-        conf = _CONF / call.name
-        # Connections to 127.0.0.1 come back on the TAP only with this; the table lets no
-        # packet of the guest's own reach a loopback address.
-        _set(conf / "route_localnet", "1" if guest.forwards else "0")
-        _set(conf / "forwarding", "1")
 
 
 def clear(call: NatClear, uid: int, nft: Nft) -> None:
     """Carry out the call; what is not there is no error."""
-    with _locked(uid):
+    with _locked(uid) as memory:
         _set(_CONF / call.name / "forwarding", "0")
         tables = _tables(nft)
         before = tables.pop(ruleset.table_name(uid), None)
-        if before is not None:
+        if before is not None or _remembered(memory):
+            before = before or Rules()
             guests = {tap: old for tap, old in before.guests.items() if tap != call.name}
-            _write(uid, before, guests, list(tables.values()), nft)
+            _write(uid, before, guests, list(tables.values()), nft, memory=memory)
 
 
 def _write(
-    uid: int, before: Rules, wanted: dict[str, Guest], others: Sequence[Rules], nft: Nft
+    uid: int,
+    before: Rules,
+    wanted: dict[str, Guest],
+    others: Sequence[Rules],
+    nft: Nft,
+    *,
+    memory: int,
 ) -> None:
     """Write the table and switch forwarding for the interfaces that lead to the world."""
+    switched = before.uplinks | _remembered(memory)
     # A TAP that is gone took its guest along.
     rules = Rules({tap: guest for tap, guest in wanted.items() if (_NET / tap).exists()})
     shared = frozenset[str]().union(*(other.uplinks for other in others))
@@ -77,9 +91,10 @@ def _write(
         ours = frozenset(
             name
             for name in uplinks()
-            if name in before.uplinks or name in shared or _get(_CONF / name / "forwarding") == "0"
+            if name in switched or name in shared or _get(_CONF / name / "forwarding") == "0"
         )
     rules = dataclasses.replace(rules, uplinks=ours)
+    _remember(memory, ours | switched)
     # The rules are there before anything is forwarded.
     if not rules.guests:
         nft(("-f", "-"), ruleset.render_removal(uid))
@@ -87,8 +102,19 @@ def _write(
         nft(("-f", "-"), ruleset.render(uid, rules))
     for name in ours:
         _set(_CONF / name / "forwarding", "1")
-    for name in before.uplinks - ours - shared:
+    for name in switched - ours - shared:
         _set(_CONF / name / "forwarding", "0")
+    _remember(memory, ours)
+
+
+def _remembered(memory: int) -> frozenset[str]:
+    return frozenset(os.pread(memory, 65536, 0).decode(errors="replace").split())
+
+
+def _remember(memory: int, uplinks: frozenset[str]) -> None:
+    if uplinks != _remembered(memory):
+        os.ftruncate(memory, 0)
+        os.pwrite(memory, " ".join(sorted(uplinks)).encode(), 0)
 
 
 def _changed(uid: int, before: Rules, after: Rules, nft: Nft) -> bool:
@@ -100,6 +126,11 @@ def _changed(uid: int, before: Rules, after: Rules, nft: Nft) -> bool:
     except CallFailed:
         return False
     return True
+
+
+def forwarding(link: str) -> bool:
+    """Whether packets that come in by the interface may go on by another."""
+    return _get(_CONF / link / "forwarding") == "1"
 
 
 def uplinks() -> set[str]:
@@ -138,14 +169,17 @@ def _refuse_ports_in_use(guest: Guest, before: Rules, others: Sequence[Rules]) -
 
 
 @contextlib.contextmanager
-def _locked(uid: int) -> Iterator[None]:
-    """Hold the user's lock; the kernel lets go of it when we end, however we end."""
+def _locked(uid: int) -> Iterator[int]:
+    """Hold the user's lock; the kernel lets go of it when we end, however we end.
+
+    Yields the descriptor of its file.
+    """
     _LOCKS.mkdir(mode=0o700, exist_ok=True)
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(_LOCKS / f"{uid}.lock", flags, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 

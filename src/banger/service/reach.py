@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import msgspec
 
-from banger.drivers.network.base import Network
+from banger.drivers.network.base import Attachment, Network
 from banger.errors import BangerError
 from banger.model.network import Reach
 from banger.model.operation import Operation, Presence
@@ -110,12 +110,32 @@ class ForwardPlan(NatPlan):
 
 
 async def restore(context: Context, busy: Callable[[str], object]) -> None:
-    """Put the rules of every VM that runs in place again, after whatever happened to them."""
-    for vm_id in [vm.id for vm in context.vms.all() if vm.machine is not None]:
+    """Put back what others took of the host side of the VMs that run.
+
+    A firewall that is loaded anew flushes our table, and a tool deletes an address. Nothing
+    is changed where nothing is missing.
+    """
+    for network in context.drivers.networks.values():
+        running = [
+            vm
+            for vm in context.vms.all()
+            if vm.machine is not None and vm.lease.kind == network.name and not busy(vm.id)
+        ]
         try:
-            await _restore(context, busy, vm_id)
+            found = await network.astray([await _attachment(context, vm) for vm in running])
         except BangerError as error:
-            _log.warning("the rules of VM %s could not be put in place: %s", vm_id, error)
+            _log.warning("the rules of the VMs cannot be looked at: %s", error)
+            continue
+        for vm_id in found:
+            try:
+                await _restore(context, busy, vm_id)
+            except BangerError as error:
+                _log.warning("the rules of VM %s could not be put in place: %s", vm_id, error)
+
+
+async def _attachment(context: Context, vm: VM) -> Attachment:
+    dns_port = await context.drivers.names.listen(vm.lease, vm.id)
+    return Attachment(vm.lease, vm.id, vm.spec.reach, dns_port)
 
 
 async def _restore(context: Context, busy: Callable[[str], object], vm_id: str) -> None:
@@ -125,9 +145,10 @@ async def _restore(context: Context, busy: Callable[[str], object], vm_id: str) 
         if vm is None or vm.machine is None or busy(vm_id) or vm.spec.reach == done:
             return
         network = network_of(context, vm)
-        if not network.live or network.probe(vm.lease, vm.id) is not Presence.OURS:
+        if network.probe(vm.lease, vm.id) is not Presence.OURS:
+            _log.warning("%s has lost its interface %s: restart it", vm.name, vm.lease.tap)
             return
         done = vm.spec.reach
         # Again if the row has changed meanwhile: the last word must be its own.
-        dns_port = await context.drivers.names.listen(vm.lease, vm.id)
-        await network.admit(vm.lease, vm.id, done, dns_port)
+        await network.restore(await _attachment(context, vm))
+        _log.warning("the network of %s was not as it should be, and is again", vm.name)

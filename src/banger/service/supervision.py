@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
 import logging
 
 from banger.drivers.vmm.base import RunState
@@ -19,6 +20,8 @@ from banger.service.reach import restore
 _log = logging.getLogger(__name__)
 #: Pause between two looks at every running VM, in seconds.
 PATROL_SECONDS = 30.0
+#: Every how many looks the host's rules are looked at as well.
+RULES_EVERY = 2
 
 
 class Supervisor:
@@ -43,11 +46,12 @@ class Supervisor:
         await self.run()
 
     async def patrol(self) -> None:
-        """Mend the rules of what runs, once. Then every so often: keep logs short, and see
-        guests whose drive could not be written.
+        """Every so often: put back rules that others removed, keep logs short, and see guests
+        whose drive could not be written.
         """
-        await restore(self._context, self._operations.busy_with)
-        while True:
+        for look in itertools.count():
+            if look % RULES_EVERY == 0:
+                await restore(self._context, self._operations.busy_with)
             await asyncio.sleep(PATROL_SECONDS)
             for vm in self._context.vms.all():
                 if vm.machine is None or self._operations.busy_with(vm.id) is not None:

@@ -16,11 +16,13 @@ from banger.privileged.calls import (
     NatClear,
     ResolvedClear,
     ResolvedSet,
+    RulesShow,
     SnapshotAttach,
     SnapshotDetach,
     SnapshotProbe,
     TapCreate,
     TapDelete,
+    TapRestore,
     TapShow,
     call_from_json,
     call_to_json,
@@ -38,6 +40,13 @@ CREATE = TapCreate(
     guest_mac="02:11:22:33:44:55",
 )
 DELETE = TapDelete(f"bgr{ID}", f"banger:1000:{ID}")
+RESTORE = TapRestore(
+    name=f"bgr{ID}",
+    alias=f"banger:1000:{ID}",
+    host_address="10.208.4.1/30",
+    guest_address="10.208.4.2",
+    guest_mac="02:11:22:33:44:55",
+)
 SHOW = TapShow(f"bgr{ID}")
 APPLY = NatApply(
     name=f"bgr{ID}",
@@ -74,7 +83,8 @@ JAIL = JailStart(
     errors="/r/errors",
 )
 UNJAIL = JailEnd(f"bgr{ID}", f"banger:1000:{ID}")
-ALL = [CREATE, DELETE, SHOW, APPLY, CLEAR, HOSTS, RESOLVED, UNRESOLVED, *SNAPSHOTS, JAIL, UNJAIL]
+TAPS = [CREATE, RESTORE, DELETE, SHOW, RulesShow(), APPLY, CLEAR]
+ALL = [*TAPS, HOSTS, RESOLVED, UNRESOLVED, *SNAPSHOTS, JAIL, UNJAIL]
 
 
 @pytest.mark.parametrize("call", ALL)
@@ -177,6 +187,9 @@ def test_improper_values_are_refused(field: str, value: object) -> None:
     with pytest.raises(CallFailed) as caught:
         check(replace(CREATE, **{field: value}), 1000)  # type: ignore[arg-type]
     assert caught.value.reason == "refused"
+    if field != "owner_uid":
+        with pytest.raises(CallFailed):
+            check(replace(RESTORE, **{field: value}), 1000)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -213,7 +226,7 @@ def test_root_publishes_low_ports() -> None:
     check(replace(APPLY, alias=f"banger:0:{ID}", forwards=("tcp:80:80",)), 0)
 
 
-@pytest.mark.parametrize("call", [DELETE, APPLY, CLEAR])
+@pytest.mark.parametrize("call", [DELETE, APPLY, CLEAR, RESTORE])
 def test_nobody_works_for_another_user(call: Call) -> None:
     for user in (1001, 0):
         with pytest.raises(CallFailed):

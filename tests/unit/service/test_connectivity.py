@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 from pathlib import Path
@@ -12,8 +13,9 @@ import pytest
 from banger.errors import AlreadyExists, Conflict, InvalidInput, NotFound, PermissionRefused
 from banger.model.network import Forward
 from banger.model.operation import Operation, OperationStatus
-from banger.service import reach
+from banger.service import reach, supervision
 from banger.service.requests import BuildRequest, CreateRequest
+from banger.service.supervision import Supervisor
 from tests.fakes.house import House
 
 WEB = Forward("tcp", 8080, 80)
@@ -124,6 +126,27 @@ async def test_rules_that_were_lost_are_put_in_place_again(tmp_path: Path) -> No
     await reach.restore(house.context, house.operations.busy_with)
     assert rules(house, "web")["internet"] is True
     assert len(list(path.parent.iterdir())) == 1, "the other one does not run"
+
+
+async def test_the_patrol_sees_lost_rules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    house = await with_vms(tmp_path, "web", nat=True)
+    await start(house, "web")
+    monkeypatch.setattr(supervision, "PATROL_SECONDS", 0.01)
+    path = house.world.root / "rules" / house.vms.get("web").lease.tap
+    patrol = asyncio.create_task(Supervisor(house.context, house.operations).patrol())
+    try:
+        for _ in range(2):
+            path.unlink()
+            async with asyncio.timeout(5):
+                while not path.exists():  # noqa: ASYNC110 - as a user
+                    await asyncio.sleep(0.01)
+            assert rules(house, "web")["internet"] is True
+    finally:
+        patrol.cancel()
+        await asyncio.gather(patrol, return_exceptions=True)
+    assert "the network of web was not as it should be" in caplog.text
 
 
 async def test_a_network_of_the_vmm_is_told_apart(

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from banger.model.network import CLOSED, Lease, Reach
 from banger.model.operation import Presence
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """How a VM is attached to its network; the fields are those of ``Network.attach``."""
+
+    lease: Lease
+    vm_id: str
+    reach: Reach
+    dns_port: int = 0
 
 
 class Network(Protocol):
@@ -46,6 +57,18 @@ class Network(Protocol):
 
     async def admit(self, lease: Lease, vm_id: str, reach: Reach, dns_port: int = 0) -> None:
         """Let ``reach`` pass from now on in place of what did. Raises as ``attach`` does."""
+        ...
+
+    async def astray(self, attachments: Sequence[Attachment]) -> list[str]:
+        """The ids of the VMs whose host side is no longer as ``attach`` and ``admit`` left it.
+
+        Others flush tables, delete addresses and switch off forwarding. Cheap: one look at
+        the host for all of them. Raises ``PermissionRefused`` or ``HostNotReady``.
+        """
+        ...
+
+    async def restore(self, attachment: Attachment) -> None:
+        """Put the host side in order again; one that is gone stays gone. Raises as ``attach``."""
         ...
 
     async def detach(self, lease: Lease, vm_id: str) -> None:

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from banger import naming
 from banger.drivers.network import addressing
+from banger.drivers.network.base import Attachment
 from banger.host.privilege import Privilege
 from banger.model.network import CLOSED, Lease, Reach
 from banger.model.operation import Presence
-from banger.privileged.calls import NatApply, NatClear, TapCreate, TapDelete
-from banger.privileged.routes import parse_routes
+from banger.privileged import nat, rules_show
+from banger.privileged.calls import (
+    NatApply,
+    NatClear,
+    RulesShow,
+    TapCreate,
+    TapDelete,
+    TapFacts,
+    TapRestore,
+)
+from banger.privileged.routes import Route, parse_routes
 
 _DEFAULT_ROUTE = ipaddress.IPv4Network("0.0.0.0/0")
 
@@ -68,6 +78,47 @@ class Tap:
     async def admit(self, lease: Lease, vm_id: str, reach: Reach, dns_port: int = 0) -> None:
         await self._privilege.call([nat_call(lease, vm_id, self._uid, reach, dns_port)])
 
+    async def astray(self, attachments: Sequence[Attachment]) -> list[str]:
+        if not attachments:
+            return []
+        (answer,) = await self._privilege.call([RulesShow()])
+        return [
+            each.vm_id
+            for each in attachments
+            if not (_is_routed(each) and self._is_ruled(each, answer))
+        ]
+
+    def _is_ruled(self, attachment: Attachment, answer: TapFacts) -> bool:
+        """Whether the table says of the VM what it should. Without nft there is none."""
+        if answer.index == rules_show.NO_NFT:
+            return True
+        guest = nat.guest_of(self._nat_call(attachment))
+        wanted = rules_show.fingerprint(guest)
+        found = rules_show.read_answer(answer).get(attachment.lease.tap)
+        through = guest.internet or guest.forwards
+        return (
+            answer.index == rules_show.CURRENT
+            and found == wanted
+            and nat.forwarding(guest.tap)
+            and not (through and not all(map(nat.forwarding, nat.uplinks())))
+        )
+
+    async def restore(self, attachment: Attachment) -> None:
+        create = create_call(attachment.lease, attachment.vm_id, self._uid)
+        again = TapRestore(
+            name=create.name,
+            alias=create.alias,
+            host_address=create.host_address,
+            guest_address=create.guest_address,
+            guest_mac=create.guest_mac,
+        )
+        await self._privilege.call([again, self._nat_call(attachment)])
+
+    def _nat_call(self, attachment: Attachment) -> NatApply:
+        return nat_call(
+            attachment.lease, attachment.vm_id, self._uid, attachment.reach, attachment.dns_port
+        )
+
     async def detach(self, lease: Lease, vm_id: str) -> None:
         if self.probe(lease, vm_id) is Presence.OURS:
             alias = self._alias(vm_id)
@@ -112,9 +163,22 @@ def alias_of(interface: str) -> str | None:
         return None
 
 
+def _is_routed(attachment: Attachment) -> bool:
+    """Whether the host's way to the guest leads through its TAP: it is up and addressed."""
+    lease = attachment.lease
+    network = ipaddress.IPv4Network((lease.address, lease.prefix_length), strict=False)
+    return any(
+        route.network == network and route.interface == lease.tap for route in _host_routes()
+    )
+
+
 def networks_in_use() -> list[ipaddress.IPv4Network]:
     """The networks to which the host has a route of its own; the default route is none."""
+    return [route.network for route in _host_routes() if route.network != _DEFAULT_ROUTE]
+
+
+def _host_routes() -> Sequence[Route]:
     table = ""
     with contextlib.suppress(OSError):
         table = Path("/proc/net/route").read_text()
-    return [route.network for route in parse_routes(table) if route.network != _DEFAULT_ROUTE]
+    return list(parse_routes(table))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from banger import naming
 from banger.drivers.network import addressing
+from banger.drivers.network.base import Attachment
 from banger.errors import Conflict
 from banger.host import process
 from banger.model.network import CLOSED, Lease, Reach
@@ -73,6 +74,12 @@ class User:
 
     async def admit(self, lease: Lease, vm_id: str, reach: Reach, dns_port: int = 0) -> None:  # noqa: ARG002 - the protocol's
         return  # the VMM does it
+
+    async def astray(self, attachments: Sequence[Attachment]) -> list[str]:  # noqa: ARG002 - the protocol's
+        return []  # nothing of it is the host's
+
+    async def restore(self, attachment: Attachment) -> None:  # noqa: ARG002 - the protocol's
+        return
 
     async def detach(self, lease: Lease, vm_id: str) -> None:  # noqa: ARG002 - the protocol's
         return  # the port is free as soon as the VMM is gone
