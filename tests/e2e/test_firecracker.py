@@ -9,9 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
-import stat
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,42 +16,18 @@ from pathlib import Path
 
 import pytest
 
-from banger.host.firecracker_binary import take_given
 from banger.host.tiny_guest import tiny_guest
-from tests.firecracker_program import firecracker_program
-from tests.plugins.home import Home, program
+from tests.firecracker_home import OPTIONS, create, files_of, prepare, start_daemon, state, until
+from tests.plugins.home import Home
 from tests.requirements import needs
 
 pytestmark = needs("root", "tap", "e2fsprogs", "firecracker", "bare-kvm")
-DEVICES = {"/dev/kvm": (10, 232), "/dev/net/tun": (10, 200)}
-OPTIONS = ("--vmm", "firecracker", "--vcpu", "1", "--memory", "64M", "--overlay-size", "64M")
-
-
-def start_daemon(home: Home) -> None:
-    script = ["mount --make-rprivate /"]
-    for device in DEVICES:
-        node = home.root / device.replace("/", "_")
-        script.append(f"mount --bind {node} {device}")
-    script.append('exec "$@"')
-    argv = ["unshare", "--mount", "sh", "-ec", "\n".join(script), "sh"]
-    subprocess.run([*argv, *program(), "daemon", "start"], env=home.environment, check=True)
 
 
 @pytest.fixture
 def banger(home: Home) -> Home:
     """A home with a Firecracker, a tiny kernel that echoes, and a root file system."""
-    given = firecracker_program()
-    home.paths.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    take_given(home.paths.firecracker, given.path)
-    for device, (major, minor) in DEVICES.items():
-        node = home.root / device.replace("/", "_")
-        os.mknod(node, stat.S_IFCHR | 0o666, os.makedev(major, minor))
-        node.chmod(0o666)
-    (home.root / "kernel").write_bytes(tiny_guest(b"tiny guest up\n", "halt"))
-    rootfs = home.root / "root.ext4"
-    with rootfs.open("wb") as file:
-        file.truncate(16 << 20)
-    subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", rootfs], check=True)
+    prepare(home)
     start_daemon(home)
     return home
 
@@ -63,22 +36,6 @@ def banger(home: Home) -> Home:
 def clean(banger: Home, leaves_nothing: Callable[[], None]) -> Iterator[None]:
     yield
     banger.ok("vm", "delete", "--all", "--force")
-
-
-def create(banger: Home, *options: str) -> str:
-    files = ("--kernel", str(banger.root / "kernel"), "--rootfs", str(banger.root / "root.ext4"))
-    return banger.ok("create", *OPTIONS, *files, *options)
-
-
-def state(banger: Home, name: str) -> str:
-    return str(banger.json("show", name)["state"])
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.05)
 
 
 @pytest.mark.usefixtures("clean")
@@ -200,20 +157,14 @@ def test_what_goes_wrong_is_said_and_mended(banger: Home) -> None:
     if not shutil.which("firecracker"):
         refused("Firecracker is not installed")
     shutil.move(banger.paths.firecracker.with_name("away"), banger.paths.firecracker)
-    # A socket that nobody serves any more is no obstacle.
-    folder = banger.paths.vm_runtime(vm_id)
-    folder.mkdir(parents=True, mode=0o700)
-    with socket.socket(socket.AF_UNIX) as stale:
-        stale.bind(str(banger.paths.monitor_socket(vm_id)))
     banger.ok("start", "web", "--no-wait")
     assert state(banger, "web") == "running"
 
 
 @pytest.mark.usefixtures("clean")
 def test_what_firecracker_cannot_have_is_refused_at_create(banger: Home) -> None:
-    files = ("--kernel", str(banger.root / "kernel"), "--rootfs", str(banger.root / "root.ext4"))
     for wrong in (("--storage", "qcow2"), ("--network", "user")):
-        result = banger("create", *OPTIONS, *files, *wrong)
+        result = banger("create", *OPTIONS, *files_of(banger), *wrong)
         assert result.status == 2
         assert "firecracker cannot" in result.stderr
     assert banger.json("ls") == []

@@ -3,76 +3,38 @@
 from __future__ import annotations
 
 import json
-import os
 import pwd
-import shutil
 import subprocess
-import sys
-import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-import banger
-from banger.host.root_side import TUN, Place
-from banger.privileged import sudoers
 from tests.fakes.internet import WORLD, WORLD_HOST, ask, internet, server
+from tests.ordinary_user import USER, OrdinaryUser, root_side_for
 from tests.plugins.built_image import BuiltImage
 from tests.plugins.home import Home
 from tests.requirements import needs
 
 pytestmark = needs("root", "qemu", "image", "ssh")
-USER = "nobody"
+
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
 def as_user(home: Home, built_image: Path) -> Iterator[Run]:
-    """Runs banger as ``nobody``, from a copy that this user may read, in a home of its own."""
-    account = pwd.getpwnam(USER)
+    """Runs banger as ``nobody``, who has the image."""
     BuiltImage(built_image).give_to(home.paths)
-    program = home.root / "program"
-    shutil.copytree(sysconfig.get_path("purelib"), program, symlinks=True)
-    shutil.copytree(Path(banger.__file__).parent, program / "banger", dirs_exist_ok=True)
     image = home.paths.images / built_image.name
     for path in image.iterdir():
         # The shared image is hard-linked and stays root's: this user gets files of its own.
         copy = path.with_suffix(".copy")
         subprocess.run(["cp", "--sparse=always", path, copy], check=True)
         copy.rename(path)
-    subprocess.run(["chown", "-R", f"{account.pw_uid}:{account.pw_gid}", home.root], check=True)
-    environment = {
-        **{key: value for key, value in home.environment.items() if "COVERAGE" not in key},
-        "PYTHONPATH": str(program),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "USER": USER,
-    }
-
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [
-                "setpriv",
-                f"--reuid={account.pw_uid}",
-                f"--regid={account.pw_gid}",
-                "--clear-groups",
-                os.path.realpath(sys.executable),
-                "-m",
-                "banger",
-                *arguments,
-            ],
-            env=environment,
-            cwd="/",
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-
-    yield run
-    run("vm", "delete", "--all", "--force")
-    run("daemon", "stop")
+    user = OrdinaryUser(home)
+    yield user
+    user.end()
 
 
 def test_a_vm_without_root(as_user: Run) -> None:
@@ -91,23 +53,8 @@ def test_a_vm_without_root(as_user: Run) -> None:
 
 @pytest.fixture
 def root_side(home: Home) -> Iterator[None]:
-    """What ``sudo banger setup`` gives the user, and what ``--remove`` takes back."""
-    place, uid = Place(), pwd.getpwnam(USER).pw_uid
-    if place.prefix.exists() or place.sudoers_file(uid).exists():
-        pytest.skip("this machine has the root side installed")
-    mode = TUN.stat().st_mode & 0o777
-    try:
-        shown = home.ok("setup", "--user", USER, "--dry-run")
-        assert sudoers.render(uid).splitlines()[1] in shown
-        assert not place.prefix.exists()
-        home.ok("setup", "--user", USER)
-        assert home("setup", "--user", USER).stdout == ""
+    with root_side_for(home):
         yield
-    finally:
-        home.ok("setup", "--user", USER, "--remove")
-        TUN.chmod(mode)
-        assert not place.prefix.exists()
-        assert not place.sudoers_file(uid).exists()
 
 
 @needs("sudo", "tap", "nft")

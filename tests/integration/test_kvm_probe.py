@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from banger.host import process
+from banger.host import kvm_probe, process
 from banger.host.kvm_probe import KvmLevel, probe_kvm
 from banger.host.tiny_guest import tiny_guest
-from banger.host.trial import qemu_argv, run_trial
+from banger.host.trial import Trial, qemu_argv, run_trial
 from banger.paths import Paths
 from tests.requirements import needs
 
@@ -30,6 +31,23 @@ def test_a_guest_that_is_no_kernel_is_told(tmp_path: Path) -> None:
     trial = run_trial(qemu_argv("tcg", "qemu64", "microvm", kernel), "never", 30)
     assert (trial.passed, trial.ended) == (False, True)
     assert trial.last_words()
+
+
+def test_the_bare_guest_of_the_probe_needs_no_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    trials: list[Trial] = []
+
+    def emulated(argv: tuple[str, ...], proof: str, timeout: float) -> Trial:
+        assert list(tmp_path.iterdir()) == []
+        argv = tuple("tcg" if word == "kvm" else word for word in argv)
+        trials.append(run_trial(argv, proof, 10 * timeout))
+        return trials[-1]
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(kvm_probe, "run_trial", emulated)
+    kvm_probe._try_guests(None, None)
+    assert [trial.passed for trial in trials] == [True], trials
 
 
 @pytest.mark.skipif(not Path("/dev/kvm").exists(), reason="/dev/kvm does not exist")

@@ -8,7 +8,6 @@ import fcntl
 import json
 import os
 import platform
-import tempfile
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -117,10 +116,14 @@ def _open_device() -> KvmVerdict:
 
 
 def _try_guests(kernel: Path | None, initrd: Path | None) -> KvmVerdict:
-    with tempfile.TemporaryDirectory(prefix="banger-kvm-") as folder:
-        bare = Path(folder, "bare.elf")
-        bare.write_bytes(tiny_guest(f"{_GREETING}\n".encode()))
+    # In memory and without a name: nothing is left behind, however we end.
+    descriptor = os.memfd_create("banger-kvm")
+    try:
+        os.write(descriptor, tiny_guest(f"{_GREETING}\n".encode()))
+        bare = Path(f"/proc/{os.getpid()}/fd/{descriptor}")
         first = run_trial(qemu_argv("kvm", _BARE_CPU, "microvm", bare), _GREETING, BARE_TIMEOUT)
+    finally:
+        os.close(descriptor)
     if not first.passed:
         failed = f"{_DEVICE} opens, but not even a bare guest runs: {_why(first)}"
         return KvmVerdict(KvmLevel.OPENS_ONLY, failed, first.seconds, _detail(first))

@@ -94,10 +94,11 @@ class Engine:
         self._journal(plan, position, step, StepPhase.INTENT, {})
         await self._context.failpoints.reach(f"{place}.before")
         if step.probe() is Presence.FOREIGN:
+            cause, resolution = step.obstacle()
             raise Conflict(
                 f"cannot {step.title} for {plan.operation.target_name}",
-                cause="something that is not banger's stands in its place",
-                resolution="banger doctor",
+                cause=cause,
+                resolution=resolution,
             )
 
         report = functools.partial(self._report, plan.operation.id)

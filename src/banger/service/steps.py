@@ -38,6 +38,10 @@ class Step(ABC):
         """What of this step's effect exists now. ``OURS`` does not mean complete."""
         return Presence.ABSENT
 
+    def obstacle(self) -> tuple[str, str]:
+        """What ``FOREIGN`` means here: the cause to tell, and the command to type next."""
+        return "something that is not banger's stands in its place", "banger doctor"
+
     @abstractmethod
     async def apply(self, report: Report) -> dict[str, object]:
         """Make the effect; returns what was observed (JSON values) for the journal."""

@@ -52,7 +52,7 @@ class Supervisor:
         for look in itertools.count():
             if look % RULES_EVERY == 0:
                 await restore(self._context, self._operations.busy_with)
-            await asyncio.sleep(PATROL_SECONDS)
+            # At once after a start: nobody cut the logs while no daemon ran.
             for vm in self._context.vms.all():
                 if vm.machine is None or self._operations.busy_with(vm.id) is not None:
                     continue
@@ -60,6 +60,7 @@ class Supervisor:
                     await self._look_at(vm)
                 except BangerError as error:
                     _log.warning("%s cannot be looked at: %s", vm.name, error)
+            await asyncio.sleep(PATROL_SECONDS)
 
     async def _look_at(self, vm: VM) -> None:
         paths, vmm = self._context.paths, self._context.drivers.vmms[vm.spec.vmm]
