@@ -12,7 +12,7 @@ import pytest
 
 from banger.privileged.jail_calls import FIRST_UID, JAILS, UIDS
 from tests.e2e import test_firecracker
-from tests.e2e.test_firecracker import OPTIONS, create, start_daemon, state, until
+from tests.firecracker_home import OPTIONS, create, start_daemon, state, until
 from tests.plugins.home import Home
 from tests.requirements import needs
 

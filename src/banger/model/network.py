@@ -76,3 +76,11 @@ class Lease:
         else:
             keys.append(("port", str(self.ssh_port)))
         return tuple(keys)
+
+    def obstacle(self) -> tuple[str, str]:
+        """When others hold what it needs of the host: the cause, and the command to type."""
+        if self.tap:
+            cause = f"the interface {self.tap} exists and carries no mark of this VM"
+            return cause, f"ip -details link show {self.tap}, then end the program that made it"
+        cause = f"another program listens on port {self.ssh_port} of {self.ssh_host}"
+        return cause, f"ss -ltnp sport = :{self.ssh_port}, then end that program"

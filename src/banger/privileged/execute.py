@@ -17,6 +17,7 @@ from banger.privileged import (
     jail,
     nat,
     netlink,
+    resolved,
     routes,
     rules_show,
     snapshot,
@@ -103,10 +104,8 @@ def _perform(call: Call, caller_uid: int) -> TapFacts:
         return facts(call.name)
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        if isinstance(call, SnapshotCall):
-            subject = "the VM's root drive"
-        else:
-            subject = getattr(call, "name", "hosts")
+        drive = isinstance(call, SnapshotCall)
+        subject = "the VM's root drive" if drive else getattr(call, "name", "hosts")
         text = f"{subject}: {error.strerror or error}{where}"
         raise CallFailed("failed", text) from error
 
@@ -222,16 +221,7 @@ def _clear_nat(call: NatClear, caller_uid: int) -> None:
 def _tell_resolved(call: ResolvedSet | ResolvedClear) -> None:
     found = facts(call.name)
     _refuse_foreign(found, call.alias)
-    if isinstance(call, ResolvedClear):
-        if found.index:  # what was said of an interface goes with it
-            _run("resolvectl", ("revert", call.name), "")
-        return
-    if not found.index:
-        raise CallFailed("failed", f"there is no interface {call.name}")
-    _run("resolvectl", ("dns", call.name, call.server), "")
-    # "~": only questions below .vm go there, and it is no domain to search in.
-    _run("resolvectl", ("domain", call.name, "~vm"), "")
-    _run("resolvectl", ("default-route", call.name, "no"), "")
+    resolved.tell(call, found.index, lambda arguments: _run("resolvectl", arguments, ""))
 
 
 def _start_jail(call: JailStart, caller_uid: int) -> TapFacts:

@@ -78,12 +78,7 @@ class AttachInterface(VMStep):
         return self.context.drivers.networks[vm.lease.kind].probe(vm.lease, vm.id)
 
     def obstacle(self) -> tuple[str, str]:
-        lease = self.plan.vm.lease
-        if lease.tap:
-            cause = f"the interface {lease.tap} exists and carries no mark of this VM"
-            return cause, f"ip -details link show {lease.tap}, then end the program that made it"
-        cause = f"another program listens on port {lease.ssh_port} of {lease.ssh_host}"
-        return cause, f"ss -ltnp sport = :{lease.ssh_port}, then end that program"
+        return self.plan.vm.lease.obstacle()
 
     async def apply(self, report: Report) -> dict[str, object]:
         vm = self.plan.vm
