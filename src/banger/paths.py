@@ -99,6 +99,10 @@ class Paths:
     def vm_initrd(self, vm_id: str) -> Path:
         return self.vm(vm_id) / "initrd.cpio"
 
+    def root_journal(self, vm_id: str) -> Path:
+        """There while files are put into the VM's root drive."""
+        return self.vm(vm_id) / "root.changing"
+
     def host_key(self, vm_id: str) -> Path:
         """The private SSH host key of the VM; the public half has ``.pub`` added."""
         return self.vm(vm_id) / "ssh_host_ed25519_key"

@@ -9,12 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from banger.drivers.dns.base import NameStatus, Publication
-from banger.drivers.guest.base import Chunk, GuestCommand, Identity
+from banger.drivers.guest.base import Chunk, GuestCommand, Identity, LayerTarget
 from banger.drivers.image.base import BuildFolders, BuiltImage, ProgressCallback
 from banger.drivers.network.base import Attachment
 from banger.drivers.storage.base import RootfsSpec
 from banger.drivers.vmm.base import BootSpec, Capabilities, RunState, VMMExit
-from banger.errors import DeadlineExceeded
+from banger.errors import DeadlineExceeded, InvalidInput
 from banger.host import files
 from banger.model.image import ImageSpec
 from banger.model.lifecycle import ExitReason
@@ -32,7 +32,7 @@ class World:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        for name in ("processes", "taps", "rules", "active", "names"):
+        for name in ("processes", "taps", "rules", "active", "names", "layers"):
             (root / name).mkdir(parents=True, exist_ok=True)
 
     def inventory(self) -> set[str]:
@@ -361,8 +361,19 @@ class FakeGuest:
     def write_initrd(self, identity: Identity, base: Path, target: Path) -> None:
         files.write_atomic(target, base.read_bytes() + identity.hostname.encode())
 
-    def kernel_arguments(self, profile: str) -> tuple[str, ...]:
-        return ("quiet",)
+    def reads_identity(self, initrd: Path) -> bool:
+        return initrd.read_bytes().startswith(b"initrd")
+
+    async def write_layer(self, identity: Identity, target: LayerTarget) -> None:
+        assert target.device.exists()
+        (self._world.root / "layers" / identity.hostname).write_text(str(target.modules or ""))
+
+    def check_modules(self, folder: Path) -> None:
+        if not (folder / "kernel").is_dir():
+            raise InvalidInput("no modules")
+
+    def kernel_arguments(self, profile: str, *, layer: bool = False) -> tuple[str, ...]:
+        return ("quiet", "init=/layer") if layer else ("quiet",)
 
     def connect(self, agent_socket: Path, *, vsock: bool = False) -> FakeAgent:
         self.connected.append(vsock)

@@ -62,6 +62,7 @@ class CreateVM(Struct, forbid_unknown_fields=True, kw_only=True):
     rootfs: Path = ""
     kernel: Path = ""
     initrd: Path = ""
+    modules: Path = ""
     vmm: Annotated[str, Meta(pattern="^[a-z0-9]{1,32}$", description="auto, or a driver")] = "auto"
     storage: Literal["auto", "dm_snapshot", "qcow2", "reflink", "copy"] = "auto"
     network: Literal["auto", "tap", "user"] = "auto"

@@ -140,6 +140,20 @@ def _existing_file(flag: str, text: str) -> str:
     return path
 
 
+def _existing_folder(flag: str, text: str) -> str:
+    path = os.path.abspath(os.path.expanduser(text))  # noqa: PTH100,PTH111 - the text is kept
+    cause = ""
+    try:
+        os.listdir(path)  # noqa: PTH208 - the text is kept
+    except (OSError, ValueError) as error:
+        cause = getattr(error, "strerror", "") or str(error)
+    if cause:
+        raise InvalidInput(
+            f"{flag} {text} cannot be used", cause=cause, resolution=f"ls -ld {text}"
+        )
+    return path
+
+
 VM_NAME = Checked("name", _name)
 IMAGE_NAME = Checked("name", _image_name)
 VCPUS = Checked("number", _vcpus)
@@ -147,3 +161,4 @@ MEMORY = Checked("size", _memory)
 DISK_SIZE = Checked("size", _disk)
 DURATION = Checked("duration", _timeout)
 EXISTING_FILE = Checked("file", _existing_file)
+EXISTING_FOLDER = Checked("folder", _existing_folder)

@@ -9,7 +9,15 @@ import click
 
 from banger.cli.names import image_names
 from banger.cli.session import command_path
-from banger.cli.values import DISK_SIZE, EXISTING_FILE, IMAGE_NAME, MEMORY, VCPUS, VM_NAME
+from banger.cli.values import (
+    DISK_SIZE,
+    EXISTING_FILE,
+    EXISTING_FOLDER,
+    IMAGE_NAME,
+    MEMORY,
+    VCPUS,
+    VM_NAME,
+)
 from banger.errors import InvalidInput
 from banger.settings import Settings
 
@@ -26,6 +34,7 @@ BODY = {
     "rootfs": "rootfs",
     "kernel": "kernel",
     "initrd": "initrd",
+    "modules": "modules",
     "vmm": "vmm",
     "storage": "storage",
     "network": "network",
@@ -61,8 +70,12 @@ def vm_options(function: _F) -> _F:
                 "--disk-size", type=DISK_SIZE, metavar="SIZE", help="Add a work disk."
             ),
             click.option("--rootfs", type=EXISTING_FILE, metavar="FILE", help="Own ext4 file."),
-            click.option("--kernel", type=EXISTING_FILE, metavar="FILE", help="Own vmlinux."),
-            click.option("--initrd", type=EXISTING_FILE, metavar="FILE", help="Own initrd."),
+            click.option("--kernel", type=EXISTING_FILE, metavar="FILE", help="Own kernel."),
+            click.option("--initrd", type=EXISTING_FILE, metavar="FILE", help="Its initrd."),
+            click.option(
+                "--modules", type=EXISTING_FOLDER, metavar="DIR",
+                help="Its modules, such as /lib/modules/VERSION.",
+            ),
             click.option(
                 "--vmm", type=click.Choice(["auto", "qemu", "firecracker"]), help="VMM (auto)."
             ),
@@ -98,18 +111,18 @@ def vm_options(function: _F) -> _F:
 
 def vm_body(options: Mapping[str, Any], preferences: Settings) -> dict[str, Any]:
     """The request for a VM; contradictions between the options are refused."""
-    own = [key for key in ("rootfs", "kernel", "initrd") if options.get(key)]
+    own = [key for key in ("rootfs", "kernel", "initrd", "modules") if options.get(key)]
     if own and options.get("image"):
         raise InvalidInput(
             f"--image and --{own[0]} exclude each other",
             cause="a VM boots either an image or your own files",
             resolution=f"{command_path()} --image {options['image']}",
         )
-    for option, needed in (("kernel", "rootfs"), ("initrd", "kernel")):
+    for option, needed in (("kernel", "rootfs"), ("initrd", "kernel"), ("modules", "kernel")):
         if options.get(option) and not options.get(needed):
             raise InvalidInput(
                 f"--{option} is given without --{needed}",
-                cause="a kernel needs the modules in its root file system, an initrd its kernel",
+                cause="a kernel needs its root file system, initrd and modules their kernel",
                 resolution=f"{command_path()} --rootfs FILE --kernel FILE",
             )
     body = {field: options[key] for key, field in BODY.items() if options.get(key) is not None}

@@ -43,7 +43,8 @@ class Command:
     """A program and how to run it.
 
     ``env`` is added to a minimal environment with a fixed locale. ``timeout`` is in seconds.
-    ``package`` is the Debian package that provides ``argv[0]``.
+    ``package`` is the Debian package that provides ``argv[0]``. ``descriptors`` stay open in it
+    under the same numbers.
     """
 
     argv: tuple[str, ...]
@@ -53,6 +54,7 @@ class Command:
     cwd: Path | None = None
     package: str = ""
     ok_statuses: tuple[int, ...] = (0,)
+    descriptors: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +116,12 @@ async def run(
     try:
         process = await asyncio.create_subprocess_exec(
             *argv,
-            env={**base_environment(), **(command.env or {})},
-            cwd=command.cwd,
             stdin=subprocess.DEVNULL if command.stdin is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT if merged else subprocess.PIPE,
+            env=base_environment() | dict(command.env or {}),
+            cwd=command.cwd,
+            pass_fds=command.descriptors,
             start_new_session=True,
         )
     except OSError as error:
@@ -145,11 +148,12 @@ def run_blocking(command: Command) -> Completed:
     try:
         process = subprocess.Popen(
             argv,
-            env={**base_environment(), **(command.env or {})},
-            cwd=command.cwd,
             stdin=subprocess.DEVNULL if command.stdin is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            env=base_environment() | dict(command.env or {}),
+            cwd=command.cwd,
+            pass_fds=command.descriptors,
             start_new_session=True,
         )
     except OSError as error:

@@ -17,6 +17,9 @@ _TRAILER = "TRAILER!!!"
 ALIGNMENT = 4
 #: The kernel refuses longer names (PATH_MAX, final zero included).
 _PATH_MAX = 4096
+#: How every member begins, and how long its header is.
+_MAGIC = b"070701"
+_HEADER_LENGTH = 110
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,32 @@ def pad(data: bytes) -> bytes:
     return data + bytes(-len(data) % ALIGNMENT)
 
 
+def first_names(head: bytes, count: int) -> list[str]:
+    """The paths of the first members, at most ``count``, of an archive that begins with ``head``.
+
+    Stops without an error at whatever is no member of a "newc" archive.
+    """
+    names: list[str] = []
+    offset = 0
+    while len(names) < count and head[offset : offset + len(_MAGIC)] == _MAGIC:
+        fields = head[offset + len(_MAGIC) : offset + _HEADER_LENGTH]
+        try:
+            size, length = int(fields[48:56], 16), int(fields[88:96], 16)
+        except ValueError:
+            break
+        end = offset + _HEADER_LENGTH + length
+        name = head[offset + _HEADER_LENGTH : end]
+        if not name.endswith(b"\0"):
+            break
+        names.append(name[:-1].decode(errors="replace"))
+        offset = _aligned(_aligned(end) + size)
+    return names
+
+
+def _aligned(offset: int) -> int:
+    return offset + -offset % ALIGNMENT
+
+
 def _checked(path: str) -> str:
     parts = path.split("/")
     if "\0" in path or any(part in ("", ".", "..") for part in parts) or path == _TRAILER:
@@ -97,6 +126,6 @@ def _member(inode: int, path: str, entry: Entry) -> bytes:
         *(inode, entry.mode, 0, 0, links, 0, len(entry.data)),
         *(0, 0, *entry.device, len(name), 0),
     )
-    header = b"070701" + b"".join(b"%08X" % field for field in fields)
+    header = _MAGIC + b"".join(b"%08X" % field for field in fields)
     # The data starts aligned as counted from the header, whose 110 bytes are not.
     return pad(header + name) + pad(entry.data)

@@ -45,6 +45,8 @@ class VMSpec:
     reach: Reach = CLOSED
     #: Whether the VMM runs in a jail, as a user of its own.
     jail: bool = False
+    #: A folder with the modules of the user's own kernel.
+    modules: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import time
 from collections.abc import Sequence
 from typing import ClassVar
 
-from banger.drivers.guest.base import Identity
 from banger.drivers.vmm.base import VMM, BootSpec, NetworkDevice
 from banger.errors import BangerError, DeadlineExceeded, VMMFailed
 from banger.host import files
@@ -17,9 +15,10 @@ from banger.model.operation import Presence
 from banger.model.vm import VM, Machine
 from banger.naming import process_name
 from banger.service import room
-from banger.service.boot_files import initrd_of, kernel_of
+from banger.service.boot_files import initrd_of, kernel_of, takes_layer
 from banger.service.console_tail import console_tail
-from banger.service.create import VMStep, pin_host_keys, rootfs_spec
+from banger.service.create import VMStep, rootfs_spec
+from banger.service.identity import WriteIdentity
 from banger.service.names import PublishName, withdraw
 from banger.service.steps import Direction, Report, Step
 from banger.service.target_plan import VMPlan
@@ -93,38 +92,6 @@ class AttachInterface(VMStep):
         await withdraw(self.context, vm.id)
 
 
-class WriteIdentity(VMStep):
-    """The initrd with the guest's identity behind it."""
-
-    name = "identity"
-    title = "write the guest's identity"
-
-    async def apply(self, report: Report) -> dict[str, object]:
-        vm, paths, guest = self.plan.vm, self.context.paths, self.context.drivers.guest
-        base = initrd_of(paths, vm.spec)
-        if base is not None:
-            guest.write_initrd(self._identity(vm), base, paths.vm_initrd(vm.id))
-        pin_host_keys(self.context)
-        return {}
-
-    def _identity(self, vm: VM) -> Identity:
-        paths, guest = self.context.paths, self.context.drivers.guest
-        private = paths.host_key(vm.id)
-        public = guest.new_host_key(private)
-        nameservers = self.context.drivers.names.nameservers(vm.lease)
-        return Identity(
-            hostname=vm.name,
-            # Derived from the id: the same guest on every boot, another one for every VM.
-            machine_id=f"{vm.id}{vm.id[::-1]}{vm.id[:8]}",
-            authorized_key=guest.user_key(paths.ssh_key),
-            host_key=private.read_text(encoding="ascii"),
-            host_public_key=public,
-            lease=dataclasses.replace(vm.lease, nameservers=nameservers),
-            profile=vm.spec.profile,
-            work_disk=vm.spec.work_disk_bytes > 0,
-        )
-
-
 class Launch(VMStep):
     """The VMM process. Once it is journalled done, recovery adopts it."""
 
@@ -163,6 +130,7 @@ class Launch(VMStep):
         vm, context = self.plan.vm, self.context
         paths, spec = context.paths, vm.spec
         drives = [await context.drivers.stores[spec.storage].activate(rootfs_spec(context, vm))]
+        layer = takes_layer(spec, context.drivers.guest)
         if spec.work_disk_bytes:
             drives.append(context.drivers.work_disk.drive(paths.vm(vm.id)))
         return BootSpec(
@@ -171,8 +139,8 @@ class Launch(VMStep):
             vcpus=spec.vcpus,
             memory_mib=spec.memory_mib,
             kernel=kernel_of(paths, spec),
-            initrd=paths.vm_initrd(vm.id) if initrd_of(paths, spec) else None,
-            arguments=context.drivers.guest.kernel_arguments(spec.profile),
+            initrd=initrd_of(paths, spec) if layer else paths.vm_initrd(vm.id),
+            arguments=context.drivers.guest.kernel_arguments(spec.profile, layer=layer),
             drives=tuple(drives),
             network=NetworkDevice(
                 mac=vm.lease.mac,

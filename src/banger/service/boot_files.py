@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from banger.drivers.guest.base import Guest
 from banger.model.vm import VMSpec
 from banger.paths import Paths
+from banger.service.requests import CreateRequest
 
 
 def rootfs_of(paths: Paths, spec: VMSpec) -> Path:
@@ -23,3 +25,14 @@ def initrd_of(paths: Paths, spec: VMSpec) -> Path | None:
     if spec.initrd:
         return Path(spec.initrd)
     return None if spec.kernel else paths.image(spec.image_id) / "initrd.cpio"
+
+
+def takes_layer(asked: VMSpec | CreateRequest, guest: Guest) -> bool:
+    """Whether the identity must go into the VM's own root drive.
+
+    It does where the initrd is not ours or there is none, and where modules go there as well.
+    Raises ``BangerError`` if the user's initrd cannot be read.
+    """
+    if asked.modules or not asked.initrd:
+        return bool(asked.modules or asked.kernel)
+    return not guest.reads_identity(Path(asked.initrd))

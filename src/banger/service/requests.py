@@ -28,6 +28,7 @@ class CreateRequest:
     rootfs: str = ""
     kernel: str = ""
     initrd: str = ""
+    modules: str = ""
     vmm: str = "auto"
     storage: str = "auto"
     network: str = "auto"

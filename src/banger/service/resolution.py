@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from banger.errors import InvalidInput
 from banger.model.image import Image
 from banger.model.network import Reach
@@ -15,24 +13,12 @@ from banger.model.vm import (
     MIN_MEMORY_MIB,
     VMSpec,
 )
+from banger.service import own_files
+from banger.service.boot_files import takes_layer
 from banger.service.context import Choice, Drivers
 from banger.service.requests import CreateRequest
 
 PROFILES = ("standard", "fast")
-#: Magic numbers: ext2/3/4 super block (offset 1080), ELF, and the bzImage header (offset 514).
-_EXT_MAGIC = (1080, b"\x53\xef")
-_ELF_MAGIC = (0, b"\x7fELF")
-_BZIMAGE_MAGIC = (514, b"HdrS")
-_CPIO_AND_COMPRESSED = (
-    (0, b"070701"),
-    (0, b"070702"),
-    (0, b"\x1f\x8b"),
-    (0, b"\x28\xb5\x2f\xfd"),
-    (0, b"\x02\x21\x4c\x18"),
-    (0, b"\xfd7zXZ"),
-    (0, b"BZh"),
-    (0, b"\x5d\x00\x00"),
-)
 
 
 def resolve(
@@ -40,19 +26,23 @@ def resolve(
 ) -> VMSpec:
     """The spec of a new VM. Raises ``InvalidInput`` naming the option."""
     check_sizes(request)
-    if request.rootfs:
-        check_file("root file system", request.rootfs, (_EXT_MAGIC,), "an ext4 file system")
-    if request.kernel:
-        check_file("kernel", request.kernel, (_ELF_MAGIC, _BZIMAGE_MAGIC), "an ELF or bzImage")
-    if request.initrd:
-        check_file("initrd", request.initrd, _CPIO_AND_COMPRESSED, "a cpio archive")
+    own_files.check(request, drivers.guest)
     vmm = _chosen("vmm", request.vmm, choice.vmm, tuple(drivers.vmms))
     network = _chosen("network", request.network, choice.network, tuple(drivers.networks))
     able = drivers.vmms[vmm].capabilities()
     raw = choice.storage if able.qcow2 or choice.storage != "qcow2" else choice.raw_storage
+    layer = takes_layer(request, drivers.guest)
+    if layer and raw == "qcow2":
+        raw = choice.raw_storage  # the host can write files into a raw drive only
     storage = _chosen("storage", request.storage, raw, tuple(drivers.stores))
     if storage == "qcow2" and not able.qcow2:
         raise _cannot(vmm, "use qcow2 files", "create it with another --storage")
+    if storage == "qcow2" and layer:
+        raise InvalidInput(
+            "a qcow2 drive cannot be used with a kernel and an initrd of one's own",
+            cause="what the guest must know is written into its drive, which must be raw for it",
+            resolution="create it without --storage, or with --storage copy",
+        )
     if network == "user" and not able.user_network:
         raise _cannot(vmm, "connect a VM without root", "run banger as root, for --network tap")
     if request.jail and not able.jail:
@@ -61,7 +51,7 @@ def resolve(
             cause="--jail is for VMMs that come with a jailer",
             resolution="create it with --vmm firecracker --jail, or without --jail",
         )
-    profile = _chosen("profile", request.profile, "fast", PROFILES)
+    profile = _chosen("profile", request.profile, "standard" if layer else "fast", PROFILES)
     return VMSpec(
         vcpus=request.vcpus,
         memory_mib=request.memory_mib,
@@ -72,6 +62,7 @@ def resolve(
         rootfs=request.rootfs,
         kernel=request.kernel,
         initrd=request.initrd,
+        modules=request.modules,
         vmm=vmm,
         storage=storage,
         network=network,
@@ -101,25 +92,6 @@ def _cannot(vmm: str, what: str, cure: str) -> InvalidInput:
         cause="the VM was asked for in a way that this VMM has no means for",
         resolution=f"{cure}; or create it with --vmm qemu",
     )
-
-
-def check_file(what: str, path: str, magics: tuple[tuple[int, bytes], ...], kind: str) -> None:
-    """Raises ``InvalidInput`` unless ``path`` is an absolute, readable file of that kind."""
-    resolution = "give the absolute path of an existing file"
-    brief = f"the {what} {path!r:.200} cannot be used"
-    if not path.startswith("/"):
-        raise InvalidInput(brief, cause="the path is not absolute", resolution=resolution)
-    file = Path(path)
-    try:
-        if not file.is_file():
-            cause = "it is no regular file" if file.exists() else "there is no such file"
-            raise InvalidInput(brief, cause=cause, resolution=resolution)
-        with file.open("rb") as opened:
-            head = opened.read(2048)
-    except (OSError, ValueError) as error:
-        raise InvalidInput(brief, cause=str(error), resolution=resolution) from error
-    if not any(head[offset : offset + len(magic)] == magic for offset, magic in magics):
-        raise InvalidInput(brief, cause=f"it is not {kind}", resolution=f"file {path}")
 
 
 def _within(what: str, value: int, low: int, high: int, unit: str) -> None:

@@ -38,6 +38,7 @@ class VMs(Endpoint):
             rootfs=body.rootfs,
             kernel=body.kernel,
             initrd=body.initrd,
+            modules=body.modules,
             vmm=body.vmm,
             storage=body.storage,
             network=body.network,

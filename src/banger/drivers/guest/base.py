@@ -29,6 +29,21 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerTarget:
+    """The writable layer of a VM that is not running, to write into.
+
+    ``device`` is a raw file or block device with an ext4 file system. ``journal`` is a file in
+    the VM's folder that exists while the layer is being changed. ``modules`` is a folder of
+    kernel modules for the guest. ``run_as`` is the ``(uid, gid)`` to drop to, when we are root.
+    """
+
+    device: Path
+    journal: Path
+    modules: Path | None = None
+    run_as: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
     """A piece of a stream. ``channel`` is ``stdin``, ``stdout`` or ``stderr``; empty = end."""
 
@@ -114,8 +129,27 @@ class Guest(Protocol):
         """Write ``base`` followed by the identity archive to ``target``, mode 0600."""
         ...
 
-    def kernel_arguments(self, profile: str) -> tuple[str, ...]:
-        """Kernel arguments of a boot profile (``standard`` or ``fast``)."""
+    def reads_identity(self, initrd: Path) -> bool:
+        """Whether this initrd takes the identity from behind it: whether it is one of ours."""
+        ...
+
+    async def write_layer(self, identity: Identity, target: LayerTarget) -> None:
+        """Write the identity into the guest's own file system, for any other initrd or none.
+
+        Idempotent; never mounts. Raises ``HostNotReady`` when a program is missing or the file
+        system is full, ``CorruptState`` when it cannot be repaired or written to.
+        """
+        ...
+
+    def check_modules(self, folder: Path) -> None:
+        """Raises ``InvalidInput`` unless the folder holds modules of a kernel."""
+        ...
+
+    def kernel_arguments(self, profile: str, *, layer: bool = False) -> tuple[str, ...]:
+        """Kernel arguments of a boot profile (``standard`` or ``fast``).
+
+        ``layer``: the identity was written by ``write_layer``.
+        """
         ...
 
     def connect(self, agent_socket: Path, *, vsock: bool = False) -> GuestAgent:

@@ -8,16 +8,22 @@ from pathlib import Path
 
 from banger.drivers.guest import agent_dial, profiles, ssh
 from banger.drivers.guest.agent import AgentClient
-from banger.drivers.guest.base import GuestAgent, Identity
+from banger.drivers.guest.base import GuestAgent, Identity, LayerTarget
 from banger.drivers.guest.identity import identity_archive
+from banger.drivers.guest.initrd import is_ours
 from banger.drivers.guest.keys import ensure_key
 from banger.drivers.guest.known_hosts import known_hosts_text
+from banger.drivers.guest.layer import ARGUMENT as LAYER_ARGUMENT
+from banger.drivers.guest.layer import versions_in, write_layer
 from banger.host import cpio
 from banger.host.files import explained, write_atomic
 
+#: Our mark stands within so many bytes of an initrd's beginning.
+_INITRD_HEAD = 4096
+
 
 class LinuxGuest:
-    """Implements ``Guest`` (see ``base``) for guests that boot through our initrd."""
+    """Implements ``Guest`` (see ``base``) for guests with our agent, or with SSH alone."""
 
     def new_host_key(self, private: Path) -> str:
         """The public line of a VM's host key, made when there is none."""
@@ -38,9 +44,23 @@ class LinuxGuest:
         archive = identity_archive(identity, now=int(time.time()))
         write_atomic(target, cpio.pad(initrd) + archive)
 
-    def kernel_arguments(self, profile: str) -> tuple[str, ...]:
+    def reads_identity(self, initrd: Path) -> bool:
+        """Whether the initrd has our mark."""
+        with explained(f"read {initrd}"), initrd.open("rb") as file:
+            return is_ours(file.read(_INITRD_HEAD))
+
+    async def write_layer(self, identity: Identity, target: LayerTarget) -> None:
+        """The identity into the guest's own file system; see ``layer``."""
+        await write_layer(identity, target, now=int(time.time()))
+
+    def check_modules(self, folder: Path) -> None:
+        """Refuses a folder without kernel modules."""
+        versions_in(folder)
+
+    def kernel_arguments(self, profile: str, *, layer: bool = False) -> tuple[str, ...]:
         """The kernel arguments of a boot profile."""
-        return profiles.kernel_arguments(profile)
+        arguments = profiles.kernel_arguments(profile)
+        return (*arguments, LAYER_ARGUMENT) if layer else arguments
 
     def connect(self, agent_socket: Path, *, vsock: bool = False) -> GuestAgent:
         """A client that connects when first used."""

@@ -12,6 +12,7 @@ import re
 import shlex
 
 from banger.drivers.guest.base import Identity
+from banger.drivers.guest.dropbear import dropbear_key
 from banger.drivers.guest.guest_files import compiled, guest_file
 from banger.drivers.guest.profiles import FAST, check_profile, masked_units
 from banger.errors import InvalidInput
@@ -36,6 +37,7 @@ def identity_archive(identity: Identity, *, now: int) -> bytes:
     _check(identity)
     entries = [
         cpio.file("init", guest_file("init"), 0o755),
+        cpio.file("settle", guest_file("settle")),
         cpio.file("banger/identity", settings_text(identity, now).encode(), 0o600),
         cpio.file("banger/etc/hostname", f"{identity.hostname}\n".encode()),
         cpio.file("banger/etc/machine-id", f"{identity.machine_id}\n".encode(), 0o444),
@@ -44,6 +46,7 @@ def identity_archive(identity: Identity, *, now: int) -> bytes:
         cpio.file("banger/authorized_key", _line(identity.authorized_key), 0o600),
         cpio.file("banger/ssh/ssh_host_ed25519_key", _line(identity.host_key), 0o600),
         cpio.file("banger/ssh/ssh_host_ed25519_key.pub", _line(identity.host_public_key)),
+        *_dropbear_key(identity.host_key),
         *_run_tree(identity.profile),
     ]
     return cpio.archive(cpio.with_folders(entries))
@@ -106,6 +109,11 @@ def _run_tree(profile: str) -> list[cpio.Entry]:
         drop_in = f"{_UNITS}/ssh.service.d/banger.conf"
         entries.append(cpio.file(drop_in, guest_file("ssh-early.conf")))
     return entries
+
+
+def _dropbear_key(host_key: str) -> list[cpio.Entry]:
+    key = dropbear_key(host_key)
+    return [cpio.file("banger/ssh/dropbear_ed25519_host_key", key, 0o600)] if key else []
 
 
 def _unit(name: str) -> cpio.Entry:

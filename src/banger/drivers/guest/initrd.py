@@ -27,6 +27,8 @@ VSOCK_MODULES = ("vmw_vsock_virtio_transport",)
 _REQUIRED = frozenset({"virtio_mmio", "virtio_blk", "ext4"})
 
 _FOLDERS = ("bin", "dev", "proc", "sys", "run", "root", "banger", "modules")
+#: The folder by which our initrd is told from any other.
+_MARK = "banger"
 #: ``EI_CLASS`` 64 bit behind the ELF magic.
 _ELF64 = b"\x7fELF\x02"
 
@@ -62,10 +64,20 @@ def build_initrd(module_tree: Path, kernel_version: str, busybox: bytes) -> byte
     entries.append(cpio.file("bin/busybox", busybox, 0o755))
     entries.append(cpio.link("bin/sh", "busybox"))
     entries.append(cpio.file("init", guest_file("init"), 0o755))
+    entries.append(cpio.file("settle", guest_file("settle")))
     entries += [cpio.file(f"modules/{name}.ko", found.content(name)) for name in boot + vsock]
     entries.append(cpio.file("modules/boot", _lines(boot)))
     entries.append(cpio.file("modules/vsock", _lines(vsock)))
     return cpio.archive(entries)
+
+
+def is_ours(head: bytes) -> bool:
+    """Whether a file that begins with ``head`` is an initrd that banger built.
+
+    Its mark is the folder ``banger`` among its first members, in an archive that is not
+    compressed. Only such a one reads the identity that travels behind it.
+    """
+    return _MARK in cpio.first_names(head, len(_FOLDERS) + 1)
 
 
 class _Modules:
