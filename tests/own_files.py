@@ -1,0 +1,105 @@
+"""Files as a user brings them along: Debian's kernel with its initrd, and a root of BusyBox.
+
+Both come from the package archive; what takes long is made once and kept between test runs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from banger.host.files import remove_tree
+from tests.plugins.built_image import cache
+
+#: Debian's ordinary kernel, which has virtio and ext4 as modules: nothing boots without its initrd.
+KERNEL_PACKAGE = "linux-image-amd64"
+#: The small SSH server, and what it needs that a bare Debian lacks.
+SERVER_PACKAGES = ("dropbear-bin", "libtomcrypt1", "libtommath1", "libgmp10", "libcrypt1", "zlib1g")
+_INITTAB = """\
+::sysinit:/bin/mkdir -p /var/run
+::respawn:/usr/sbin/dropbear -F -s
+::ctrlaltdel:/sbin/poweroff
+"""
+_LIBRARY = re.compile(r"(/\S+)")
+
+
+@dataclass(frozen=True, slots=True)
+class OwnKernel:
+    """A kernel as its package has it, the initrd that initramfs-tools made for it, its modules."""
+
+    kernel: Path
+    initrd: Path
+    modules: Path
+
+    @property
+    def version(self) -> str:
+        return self.kernel.name.removeprefix("vmlinuz-")
+
+
+def own_kernel() -> OwnKernel:
+    """Made in a small Debian by the package's own scripts. Takes a minute when it is not cached."""
+    folder = cache() / "own-kernel"
+    if not (folder / "whole").exists():
+        remove_tree(folder)
+        folder.mkdir(parents=True)
+        out = ("copy-out /boot", f'cp -a "$1"/usr/lib/modules {folder}')
+        hooks = (f"--customize-hook={hook}" for hook in (f"{out[0]} {folder}", out[1]))
+        packages = f"--include=initramfs-tools,{KERNEL_PACKAGE}"
+        argv = ["mmdebstrap", "--variant=essential", packages, *hooks, "bookworm", "/dev/null"]
+        subprocess.run([*argv, "--format=null"], check=True, capture_output=True, timeout=600)
+        (folder / "whole").touch()
+    kernel = next((folder / "boot").glob("vmlinuz-*"))
+    initrd = next((folder / "boot").glob("initrd.img-*"))
+    return OwnKernel(kernel, initrd, folder / "modules")
+
+
+def busybox_root(folder: Path) -> Path:
+    """A root of a few MB: BusyBox as init and shell, Dropbear, neither systemd nor Python."""
+    tree, image = folder / "tree", folder / "busybox.ext4"
+    for name in ("bin", "sbin", "etc/dropbear", "root", "usr/sbin", "lib64", "home"):
+        (tree / name).mkdir(parents=True)
+    shutil.copy(shutil.which("busybox") or "busybox", tree / "bin/busybox")
+    names = subprocess.run(["busybox", "--list"], capture_output=True, text=True, check=True)
+    for name in names.stdout.split():
+        if name != "busybox":
+            (tree / "bin" / name).symlink_to("busybox")
+    (tree / "sbin/init").symlink_to("../bin/busybox")
+    (tree / "etc/inittab").write_text(_INITTAB)
+    (tree / "etc/passwd").write_text("root:*:0:0:root:/root:/bin/sh\n")
+    (tree / "etc/group").write_text("root:x:0:\n")
+    (tree / "etc/shells").write_text("/bin/sh\n")
+    # As the original's images have it: drives that this VM lacks.
+    (tree / "etc/fstab").write_text("/dev/vdb /home ext4 defaults 0 2\n/dev/vdc /var ext4\n")
+    _add_server(folder / "packages", tree)
+    argv = ["/usr/sbin/mke2fs", "-q", "-t", "ext4", "-E", "root_owner=0:0", "-d"]
+    subprocess.run([*argv, str(tree), str(image), "64M"], check=True)
+    return image
+
+
+def _add_server(packages: Path, tree: Path) -> None:
+    unpacked = packages / "unpacked"
+    unpacked.mkdir(parents=True)
+    options = ("-o", "APT::Sandbox::User=root", "-q")
+    subprocess.run(
+        ["apt-get", *options, "download", *SERVER_PACKAGES],
+        cwd=packages, check=True, capture_output=True, timeout=120,
+    )  # fmt: skip
+    for package in packages.glob("*.deb"):
+        subprocess.run(["dpkg", "-x", package, unpacked], check=True)
+    server = unpacked / "usr/sbin/dropbear"
+    shutil.copy(server, tree / "usr/sbin/dropbear")
+    folders = ":".join(str(path) for path in unpacked.rglob("x86_64-linux-gnu") if path.is_dir())
+    listed = subprocess.run(
+        ["ldd", server], env=os.environ | {"LD_LIBRARY_PATH": folders},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    for found in _LIBRARY.findall(listed.stdout):
+        target = tree / "lib64" / Path(found).name
+        if not target.exists():
+            shutil.copy(found, target)
+    # The dynamic linker's own default folders do not hold all of it.
+    (tree / "lib").symlink_to("lib64")
