@@ -46,13 +46,16 @@ def _open_pipe() -> int:
     return reader
 
 
-def until(condition: Callable[[], bool]) -> None:
+def until(condition: Callable[[], object]) -> None:
     while not condition():
         time.sleep(0.01)
 
 
 async def test_a_process_is_identified(child: int) -> None:
-    await asyncio.to_thread(until, lambda: process.executable_of(child) != sys.executable)
+    # While it becomes another program it has none of that one's arguments yet.
+    await asyncio.to_thread(
+        until, lambda: process.executable_of(child) != sys.executable and process.argv_of(child)
+    )
     assert process.argv_of(child)[-1] == f"name={MARK},debug=on"
     assert process.start_ticks(child)
     assert Path(process.executable_of(child)).exists()
