@@ -14,6 +14,8 @@ from pathlib import Path
 
 from banger.naming import ID_PATTERN, process_name, tap_name
 from banger.paths import Paths
+from banger.privileged.control_group import path_of
+from banger.privileged.jail_calls import folder_of
 
 _PROC = Path("/proc")
 _ID = re.compile(ID_PATTERN)
@@ -39,6 +41,12 @@ class Inventory:
         for pid, arguments in _processes():
             if any(mark in arguments for mark in marks):
                 items.add(f"process {pid}: {arguments.replace(bytes(1), b' ').decode()[:200]}")
+        for vm_id in ids:
+            mark = process_name(os.geteuid(), vm_id)
+            if os.path.lexists(folder_of(mark)):
+                items.add(f"jail {folder_of(mark)}")
+            if path_of(os.geteuid(), mark).exists():
+                items.add(f"control group {path_of(os.geteuid(), mark)}")
         rules = _rules()
         items.update(f"rules {tap_name(vm_id)}" for vm_id in ids if tap_name(vm_id) in rules)
         for line in Path("/proc/self/mounts").read_text(errors="replace").splitlines():

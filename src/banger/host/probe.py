@@ -10,8 +10,10 @@ from banger.host.choice import Choice, choose
 from banger.host.facts import host_facts
 from banger.host.finding import Check, Status
 from banger.host.firecracker_check import firecracker_check
+from banger.host.jail_check import jail_check
 from banger.host.kernel_checks import kernel_checks
 from banger.host.kvm_probe import KvmVerdict, probe_kvm
+from banger.host.privilege import Privilege
 from banger.host.program_checks import program_checks
 from banger.host.resolver import names_check
 from banger.host.room_checks import room_checks
@@ -56,5 +58,6 @@ def _checks(paths: Paths, settings: Settings, kvm: KvmVerdict) -> Iterable[Check
     yield from kernel_checks(kvm, is_root=is_root, have_image=have_image)
     yield from program_checks(have_image=have_image, is_root=is_root)
     yield firecracker_check(paths.firecracker)
+    yield jail_check(paths.firecracker, Privilege())
     yield from room_checks(paths, settings.min_free_bytes, have_image=have_image)
     yield names_check(settings.names, os.geteuid())

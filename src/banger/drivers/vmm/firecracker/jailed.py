@@ -40,7 +40,7 @@ def programs(firecracker: Path, jailer: Path | None) -> Programs:
         raise HostNotReady(
             "Firecracker cannot run in a jail",
             cause=f"there is no jailer beside {firecracker}",
-            resolution="banger setup --firecracker, or create the VM without --jail",
+            resolution="banger setup --firecracker fetch, or create the VM without --jail",
         )
     return Programs(firecracker, jailer)
 
