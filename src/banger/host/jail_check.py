@@ -12,6 +12,7 @@ from banger.host.privilege import Privilege
 from banger.privileged import control_group
 from banger.privileged.jail_calls import DIGESTS
 
+_FETCH = "banger setup --firecracker fetch"
 _PURPOSE, _NEEDED_FOR = "runs Firecracker as a user of its own", "--jail"
 
 
@@ -23,15 +24,15 @@ def jail_check(folder: Path, privilege: Privilege, groups: Path = control_group.
         return _check(Status.WARN, "no Firecracker", "nothing to do, unless VMs shall be jailed")
     if not program.jailer:
         found = f"there is no jailer beside {program.path}"
-        return _check(Status.WARN, found, "banger setup --firecracker fetch")
+        return _check(Status.WARN, found, _FETCH)
     for name, path in (("firecracker", program.path), ("jailer", Path(program.jailer))):
         try:
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
         except OSError as error:
-            return _check(Status.WARN, f"{path}: {error.strerror}", "banger setup --firecracker fetch")
+            return _check(Status.WARN, f"{path}: {error.strerror}", _FETCH)
         if digest != DIGESTS[name]:
             found = f"{path} is not the release that may be jailed"
-            return _check(Status.WARN, found, "banger setup --firecracker fetch")
+            return _check(Status.WARN, found, _FETCH)
     obstacle = privilege.obstacle()
     if obstacle:
         return _check(Status.WARN, obstacle, "sudo banger setup")
