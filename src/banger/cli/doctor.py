@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 
@@ -28,8 +29,11 @@ STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}
 )
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @click.option("--refresh", is_flag=True, help="Try KVM again; its verdict is kept until a reboot.")
+@click.option("--orphans", is_flag=True, help="List what carries banger's marks, and whose it is.")
 @click.option("-q", "--quiet", is_flag=True, help="Only what is not ok.")
-def doctor(*, as_json: bool, refresh: bool, quiet: bool) -> int:
+def doctor(*, as_json: bool, refresh: bool, orphans: bool, quiet: bool) -> int:
+    if orphans:
+        return _orphans(as_json=as_json, quiet=quiet)
     report = examine(paths(), settings(), refresh=refresh)
     if as_json:
         print_json(as_data(report))
@@ -38,6 +42,25 @@ def doctor(*, as_json: bool, refresh: bool, quiet: bool) -> int:
         for line in render(report, terminal_width(), colour=colour, only_bad=quiet):
             say(line)
     return 0 if report.usable else HostNotReady.exit_status
+
+
+def _orphans(*, as_json: bool, quiet: bool) -> int:
+    """Every marked object; with ``quiet`` only the leaked ones."""
+    from banger.cli.system import as_data as data_of
+    from banger.cli.system import line
+    from banger.host.orphans import Verdict
+    from banger.host.prune import look
+
+    found = look(paths(), os.geteuid())
+    shown = [each for each in found if not quiet or each.verdict is Verdict.LEAKED]
+    if as_json:
+        print_json([data_of(each) for each in shown])
+        return 0
+    for each in shown:
+        say(line(each))
+    count = sum(each.verdict is Verdict.LEAKED for each in found)
+    say(f"{count} leaked: banger system prune" if count else "nothing is leaked")
+    return 0
 
 
 def choices(report: Report) -> list[tuple[str, str, str]]:

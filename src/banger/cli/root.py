@@ -48,6 +48,7 @@ DAEMON = [
     Entry("restart", "banger.cli.daemon:restart", "Replace bangerd; VMs go on running."),
     Entry("logs", "banger.cli.daemon:logs", "Show bangerd's log."),
 ]
+SYSTEM = [Entry("prune", "banger.cli.system:prune", "Remove what no VM owns any more.")]
 OPERATION = [
     Entry("list", "banger.cli.operation:list_operations", "List operations.", aliases=("ls",)),
     Entry("show", "banger.cli.operation:show", "Show an operation.", aliases=("inspect",)),
@@ -78,6 +79,7 @@ ROOT = [
     Entry("daemon", "banger.cli.root:daemon", "The background process.", _NOUNS),
     Entry("events", "banger.cli.events:events", "Follow what happens.", _NOUNS),
     Entry("doctor", "banger.cli.doctor:doctor", "Check this machine, with a cure each.", _HOST),
+    Entry("system", "banger.cli.root:system", "What banger has on this machine.", _HOST),
     Entry("setup", "banger.cli.setup:setup", "Give a user the root side.", _HOST),
     Entry("version", "banger.cli.about:version", "Show the version.", _HOST),
     Entry("completion", "banger.cli.completion:completion", "Print shell completion.", _HOST),
@@ -141,4 +143,10 @@ operation = LazyGroup(
     entries=OPERATION,
     help="Work that the daemon does: creations, starts, image builds.",
     examples=("banger operation list", "banger operation wait 7f3c"),
+)
+system = LazyGroup(
+    "system",
+    entries=SYSTEM,
+    help="What banger has on this machine beside VMs and images.",
+    examples=("banger system prune --dry-run",),
 )

@@ -18,7 +18,7 @@ from tests.fakes.cli_home import CLIHome, cli_home
 
 STATUSES = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 125, 130}
 #: Not called here: they take over the terminal, stop the fake daemon or look at this machine.
-LEFT_OUT = {"console", "doctor", "ssh", "daemon"}
+LEFT_OUT = {"console", "doctor", "ssh", "daemon", "system"}
 NOUNS = {"vm": VM, "image": IMAGE, "operation": OPERATION, "op": OPERATION, "daemon": DAEMON}
 
 names = [name for entry in ROOT for name in (entry.name, *entry.aliases) if name not in LEFT_OUT]
