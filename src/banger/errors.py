@@ -132,6 +132,12 @@ class HostNotReady(BangerError):
     exit_status = 9
 
 
+class LayerFull(HostNotReady):
+    """What a VM may change on its root disk is used up, or nearly."""
+
+    code = "layer_full"
+
+
 class CorruptState(BangerError):
     """Stored state cannot be read."""
 

@@ -12,6 +12,7 @@ from banger.service.access import AccessService
 from banger.service.change import ChangeService
 from banger.service.connectivity import ConnectivityService
 from banger.service.context import Context
+from banger.service.fill_watch import FillWatch
 from banger.service.images import ImageService
 from banger.service.operations import OperationService
 from banger.service.power import PowerService
@@ -82,6 +83,7 @@ class Assembly:
                 async with asyncio.TaskGroup() as watches:
                     watches.create_task(supervisor.run())
                     watches.create_task(supervisor.patrol())
+                    watches.create_task(FillWatch(self._context, self._operations).run())
             except Exception:  # noqa: BLE001 - without it no end of a VM would be seen any more
                 _log.exception("watching the VMs met a defect")
             finally:

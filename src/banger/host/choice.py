@@ -23,6 +23,8 @@ class HostFacts:
     qemu_img: bool
     reflink: bool
     tap: str
+    snapshots: str = ""
+    no_snapshots: str = "nobody has looked for device-mapper"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +77,26 @@ def choose_accelerator(facts: HostFacts) -> Chosen:
 
 
 def choose_storage(facts: HostFacts) -> Chosen:
+    if facts.snapshots:
+        return _snapshots(facts)
     if facts.qemu_img:
-        return Chosen("qcow2", "QEMU's own copy-on-write files copy nothing and need no root")
+        reason = "QEMU's own copy-on-write files copy nothing and need no root"
+        return Chosen("qcow2", f"{reason}; {facts.no_snapshots}")
     raw = choose_raw_storage(facts)
     return Chosen(raw.name, f"qemu-img is missing, and {raw.reason}")
 
 
 def choose_raw_storage(facts: HostFacts) -> Chosen:
     """For a VMM that knows raw drives only."""
+    if facts.snapshots:
+        return _snapshots(facts)
     if facts.reflink:
-        return Chosen("reflink", "this file system clones files")
-    return Chosen("copy", "this file system cannot clone files")
+        return Chosen("reflink", f"this file system clones files; {facts.no_snapshots}")
+    return Chosen("copy", f"this file system cannot clone files; {facts.no_snapshots}")
+
+
+def _snapshots(facts: HostFacts) -> Chosen:
+    return Chosen("dm_snapshot", f"VMs share the image in the kernel: {facts.snapshots}")
 
 
 def choose_network(facts: HostFacts) -> Chosen:

@@ -17,6 +17,7 @@ _TUN = Path("/dev/net/tun")
 
 def host_facts(folder: Path, kvm: KvmVerdict) -> HostFacts:
     """The facts now. ``folder`` is the state folder, where disks will lie; it may be missing."""
+    no_snapshots, snapshots = Privilege().probe_snapshots()
     return HostFacts(
         kvm=kvm.level,
         kvm_evidence=kvm.evidence,
@@ -24,6 +25,8 @@ def host_facts(folder: Path, kvm: KvmVerdict) -> HostFacts:
         qemu_img=has_program("qemu-img"),
         reflink=folder.is_dir() and files.can_clone(folder),
         tap=tap_obstacle(),
+        snapshots=snapshots,
+        no_snapshots=no_snapshots,
     )
 
 

@@ -34,6 +34,14 @@ def test_what_is_missing_has_a_substitute() -> None:
     assert choose(facts).network.reason == "no root"
 
 
+def test_snapshots_are_taken_for_every_vmm_where_they_can_be_made() -> None:
+    choice = choose(replace(BEST, snapshots="device-mapper 4.47.0"))
+    assert (choice.storage.name, choice.raw_storage.name) == ("dm_snapshot", "dm_snapshot")
+    assert "4.47.0" in choice.storage.reason
+    for facts in (BEST, replace(BEST, reflink=False)):
+        assert "no root" in choose(replace(facts, no_snapshots="no root")).storage.reason
+
+
 def test_what_was_asked_for_is_taken() -> None:
     assert names(BEST, vmm="qemu", storage="copy", network="user") == (
         "qemu", "kvm", "copy", "user",
@@ -50,6 +58,7 @@ def test_what_was_asked_for_is_taken() -> None:
         qemu_img=st.booleans(),
         reflink=st.booleans(),
         tap=st.sampled_from(["", "no root"]),
+        snapshots=st.sampled_from(["", "device-mapper 4.47.0"]),
     )
 )
 def test_every_choice_has_a_reason(facts: HostFacts) -> None:
