@@ -17,11 +17,18 @@ import pytest
 
 import banger
 from banger import naming
+from banger.drivers.storage import exception_store
 from banger.host import root_side
 from banger.host.root_side import Place
 from banger.privileged import execute, installation, sudoers
-from banger.privileged.calls import CATALOGUE_VERSION, TapShow, call_to_json
-from tests.requirements import needs
+from banger.privileged.calls import (
+    CATALOGUE_VERSION,
+    SnapshotAttach,
+    SnapshotDetach,
+    TapShow,
+    call_to_json,
+)
+from tests.requirements import missing, needs
 
 pytestmark = needs("root", "sudo", "tap")
 #: Two users who may do nothing on any Debian: nobody, and games.
@@ -111,6 +118,44 @@ def test_nobody_works_for_another(installed: Place) -> None:
     assert "password is required" in ask(installed, create, uid=OTHER)
     create, _ = tap_calls(naming.new_id(), uid=0)
     assert ask(installed, create)["error"]["reason"] == "refused"
+
+
+def test_root_opens_files_as_the_user_alone(installed: Place) -> None:
+    """What is another's is refused; what is the user's gets as far as the kernel allows."""
+    vm_id = naming.new_id()
+    folder = Path(f"/var/tmp/bgrtest-{os.getpid()}")
+    own = folder / vm_id
+    own.mkdir(parents=True)
+    image, layer, secret = folder / "image", own / "root.cow", folder / "secret"
+    try:
+        exception_store.make_empty(layer, 1 << 20)
+        for path in (image, secret):
+            path.write_bytes(bytes(1 << 20))
+        for path in (folder, own, image, layer):
+            os.chown(path, USER, USER)
+        secret.chmod(0o600)
+
+        def attach(image: Path, layer: Path) -> Any:
+            call = SnapshotAttach(vm_id, str(image), str(layer))
+            return ask(installed, call_to_json(call))
+
+        reply = attach(secret, layer)
+        assert reply["error"]["reason"] == "refused"
+        assert "Permission denied" in reply["error"]["text"]
+        shutil.copyfile(layer, own / "roots")
+        assert "Permission denied" in attach(image, own / "roots")["error"]["text"]
+        (own / "link").symlink_to(secret)
+        assert attach(image, own / "link")["error"]["reason"] == "refused"
+        reply = attach(image, layer)
+        if missing(("dm",)):
+            assert "device-mapper" in reply["error"]["text"]
+        else:
+            node = Path(f"/dev/dm-{os.minor(reply['results'][0]['index'])}")
+            assert node.stat().st_uid == USER
+            ask(installed, call_to_json(SnapshotDetach(vm_id)))
+            assert not node.exists()
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_neither_arguments_nor_environment_get_through(installed: Place) -> None:
