@@ -99,6 +99,10 @@ class Paths:
     def vm_initrd(self, vm_id: str) -> Path:
         return self.vm(vm_id) / "initrd.cpio"
 
+    def vm_kernel(self, vm_id: str) -> Path:
+        """The user's own kernel, unpacked for a VMM that takes no compressed one."""
+        return self.vm(vm_id) / "vmlinux"
+
     def root_journal(self, vm_id: str) -> Path:
         """There while files are put into the VM's root drive."""
         return self.vm(vm_id) / "root.changing"

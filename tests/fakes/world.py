@@ -402,6 +402,9 @@ class FakeBuilder:
             (folders.target / name).write_text(name)
         return BuiltImage(spec.size_bytes, 4096, "0" * 64, "6.12.0", len(spec.packages))
 
+    async def plain_kernel(self, kernel: Path, target: Path) -> Path:
+        return kernel
+
     async def clean(self, folders: BuildFolders) -> None:
         files.remove_tree(folders.scratch)
         files.remove_tree(folders.target)

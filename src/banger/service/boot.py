@@ -15,7 +15,7 @@ from banger.model.operation import Presence
 from banger.model.vm import VM, Machine
 from banger.naming import process_name
 from banger.service import room
-from banger.service.boot_files import initrd_of, kernel_of, takes_layer
+from banger.service.boot_files import bootable_kernel, initrd_of, takes_layer
 from banger.service.console_tail import console_tail
 from banger.service.create import VMStep, rootfs_spec
 from banger.service.identity import WriteIdentity
@@ -138,7 +138,7 @@ class Launch(VMStep):
             process_name=mark_of(self),
             vcpus=spec.vcpus,
             memory_mib=spec.memory_mib,
-            kernel=kernel_of(paths, spec),
+            kernel=await bootable_kernel(context, vm),
             initrd=initrd_of(paths, spec) if layer else paths.vm_initrd(vm.id),
             arguments=context.drivers.guest.kernel_arguments(spec.profile, layer=layer),
             drives=tuple(drives),

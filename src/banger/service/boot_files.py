@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from banger.drivers.guest.base import Guest
-from banger.model.vm import VMSpec
+from banger.model.vm import VM, VMSpec
 from banger.paths import Paths
+from banger.service.context import Context
 from banger.service.requests import CreateRequest
 
 
@@ -36,3 +37,13 @@ def takes_layer(asked: VMSpec | CreateRequest, guest: Guest) -> bool:
     if asked.modules or not asked.initrd:
         return bool(asked.modules or asked.kernel)
     return not guest.reads_identity(Path(asked.initrd))
+
+
+async def bootable_kernel(context: Context, vm: VM) -> Path:
+    """The kernel in a form that the VM's VMM takes. Raises as ``ImageBuilder.plain_kernel``."""
+    kernel = kernel_of(context.paths, vm.spec)
+    able = context.drivers.vmms[vm.spec.vmm].capabilities()
+    if able.compressed_kernel or not vm.spec.kernel:
+        return kernel
+    target = context.paths.vm_kernel(vm.id)
+    return await context.drivers.builder.plain_kernel(kernel, target)

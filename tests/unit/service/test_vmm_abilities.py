@@ -61,6 +61,17 @@ async def test_auto_takes_storage_that_the_vmm_knows(house: House) -> None:
     assert storage_of(house, request, dataclasses.replace(choice, storage="copy")) == "copy"
 
 
+async def test_a_kernel_of_ones_own_takes_a_raw_drive(house: House, tmp_path: Path) -> None:
+    kernel = tmp_path / "vmlinux"
+    kernel.write_bytes(b"\x7fELF")
+    choice = Choice("fake", "qcow2", "tap", raw_storage="copy")
+    own = CreateRequest(memory_mib=64, kernel=str(kernel))
+    assert storage_of(house, own, choice) == "copy"
+    with pytest.raises(InvalidInput, match="qcow2 drive") as caught:
+        storage_of(house, dataclasses.replace(own, storage="qcow2"), choice)
+    assert "--storage copy" in caught.value.resolution
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [({"storage": "qcow2"}, "use qcow2 files"), ({"network": "user"}, "without root")],

@@ -53,6 +53,14 @@ class ImageBuilder(Protocol):
         """
         ...
 
+    async def plain_kernel(self, kernel: Path, target: Path) -> Path:
+        """The kernel itself: ``kernel``, or what a compressed one holds, unpacked as ``target``.
+
+        A ``target`` of the same time as ``kernel`` is taken as it is. Raises ``InvalidInput``
+        for a damaged kernel, ``HostNotReady`` if the program for its compression is missing.
+        """
+        ...
+
     async def clean(self, folders: BuildFolders) -> None:
         """Remove ``scratch`` and ``target`` whatever state a dead build left them in.
 

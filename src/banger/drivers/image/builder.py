@@ -19,6 +19,7 @@ from banger.drivers.image.assembly import (
 )
 from banger.drivers.image.base import BuildFolders, BuiltImage, ProgressCallback
 from banger.drivers.image.failures import explain
+from banger.drivers.image.kernel import unpacked_kernel
 from banger.drivers.image.mmdebstrap import PRIVATE_MOUNTS, Bootstrap, build_command
 from banger.drivers.image.output import BuildOutput
 from banger.drivers.image.packages import install_list
@@ -72,6 +73,10 @@ class DebianBuilder:
             raise explain(spec.name, spec.suite, failure, list(output.tail)) from failure
         finally:
             await workspace.remove(folders.scratch, self._prefix)
+
+    async def plain_kernel(self, kernel: Path, target: Path) -> Path:
+        """See ``ImageBuilder``."""
+        return await unpacked_kernel(kernel, target)
 
     async def clean(self, folders: BuildFolders) -> None:
         """See ``ImageBuilder``. Also ends what a killed daemon's build still runs."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import bz2
 import lzma
+import os
 import struct
 import zlib
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Protocol
 
-from banger.errors import CorruptState
+from banger.errors import CorruptState, InvalidInput
 from banger.host.command import Command, run
+from banger.host.files import explained, write_atomic
 
 #: Packages that name the kernel to use, best first: 6.12 tells a guest that it was cloned
 #: (VMGENID), and some suites offer it beside their own.
@@ -65,6 +69,31 @@ async def extract_vmlinux(image: bytes) -> bytes:
             check_vmlinux(kernel)
             return kernel
     raise _unusable(f"its payload is compressed in an unknown way ({payload[:6].hex()})")
+
+
+async def unpacked_kernel(kernel: Path, target: Path) -> Path:
+    """See ``ImageBuilder.plain_kernel``."""
+    with explained(f"read {kernel}"):
+        taken = kernel.stat().st_mtime_ns
+        if not await asyncio.to_thread(_is_boot_image, kernel):
+            return kernel
+        if target.exists() and target.stat().st_mtime_ns == taken:
+            return target
+        image = await asyncio.to_thread(kernel.read_bytes)
+    try:
+        content = await extract_vmlinux(image)
+    except CorruptState as error:
+        raise InvalidInput(
+            f"the kernel {kernel} cannot be used", cause=error.cause, resolution=f"file {kernel}"
+        ) from error
+    await asyncio.to_thread(write_atomic, target, content)
+    os.utime(target, ns=(taken, taken))
+    return target
+
+
+def _is_boot_image(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(_HEADER + 4)[_HEADER:] == b"HdrS"
 
 
 def check_vmlinux(kernel: bytes) -> None:

@@ -34,6 +34,8 @@ class Capabilities:
     vsock: bool = False
     #: Whether it can run in a jail, with the root side's help.
     jail: bool = False
+    #: Whether it boots a kernel as its package has it (bzImage), and not only a plain one.
+    compressed_kernel: bool = True
 
 
 @dataclass(frozen=True, slots=True)

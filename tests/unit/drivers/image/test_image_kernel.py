@@ -3,17 +3,19 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import os
 import random
 import shutil
 import struct
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from _pytest.mark import ParameterSet
 
-from banger.drivers.image.kernel import check_vmlinux, extract_vmlinux, payload_of
-from banger.errors import CorruptState
+from banger.drivers.image.kernel import check_vmlinux, extract_vmlinux, payload_of, unpacked_kernel
+from banger.errors import CorruptState, InvalidInput
 
 KERNEL = struct.pack("<4sBB10xHH", b"\x7fELF", 2, 1, 2, 62) + random.Random(1).randbytes(8192)
 
@@ -94,3 +96,23 @@ def test_a_kernel_for_another_machine() -> None:
     with pytest.raises(CorruptState) as caught:
         check_vmlinux(arm)
     assert "another machine" in caught.value.cause
+
+
+async def test_a_users_kernel_is_unpacked_once_and_again_when_it_changes(tmp_path: Path) -> None:
+    kernel, target = tmp_path / "vmlinuz", tmp_path / "vmlinux"
+    kernel.write_bytes(KERNEL)
+    assert await unpacked_kernel(kernel, target) == kernel
+    assert not target.exists()
+    kernel.write_bytes(boot_image(gzip.compress(KERNEL)))
+    assert await unpacked_kernel(kernel, target) == target
+    assert target.read_bytes() == KERNEL
+    inode = target.stat().st_ino
+    assert await unpacked_kernel(kernel, target) == target
+    assert target.stat().st_ino == inode
+    os.utime(kernel, ns=(1, 1))
+    assert await unpacked_kernel(kernel, target) == target
+    assert target.stat().st_ino != inode
+    kernel.write_bytes(boot_image(b"unknown"))
+    with pytest.raises(InvalidInput, match="vmlinuz cannot be used") as caught:
+        await unpacked_kernel(kernel, target)
+    assert caught.value.cause

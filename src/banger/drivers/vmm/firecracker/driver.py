@@ -77,6 +77,7 @@ class FirecrackerVMM:
             version=str(self._version),
             vsock=True,
             jail=True,
+            compressed_kernel=self._version.boots_bzimage,
         )
 
     async def launch(self, spec: BootSpec) -> Machine:
