@@ -105,7 +105,7 @@ class DmSnapshot(LayerFile):
             raise CorruptState(
                 f"the root disk of VM {spec.vm_id} cannot be used",
                 cause=wrong,
-                resolution=f"banger vm delete {spec.vm_id}, then create the VM again",
+                resolution=f"banger vm rebuild {spec.vm_id}, for a new one from its image",
             )
 
     def _require(self, spec: RootfsSpec) -> None:

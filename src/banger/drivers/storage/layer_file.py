@@ -82,7 +82,7 @@ class LayerFile(abc.ABC):
             raise CorruptState(
                 f"the root disk of VM {spec.vm_id} is gone",
                 cause=f"{self.path(spec)} does not exist or is not a file",
-                resolution=f"banger vm delete {spec.vm_id}, then create the VM again",
+                resolution=f"banger vm rebuild {spec.vm_id}, for a new one from its image",
             )
 
     async def _enlarge(self, path: Path, size_bytes: int) -> None:

@@ -52,7 +52,7 @@ class Qcow2(LayerFile):
             raise CorruptState(
                 f"the root disk of VM {spec.vm_id} cannot be used",
                 cause=wrong,
-                resolution=f"banger vm delete {spec.vm_id}, then create the VM again",
+                resolution=f"banger vm rebuild {spec.vm_id}, for a new one from its image",
             )
         return drive
 

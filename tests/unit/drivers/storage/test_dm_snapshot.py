@@ -82,7 +82,7 @@ async def test_a_layer_that_cannot_be_used_is_told(
     with pytest.raises(CorruptState) as caught:
         await store.activate(spec)
     assert cause in caught.value.cause
-    assert "banger vm delete" in caught.value.resolution
+    assert "banger vm rebuild" in caught.value.resolution
 
 
 async def test_a_lost_layer_says_what_is_lost(store: DmSnapshot, spec: RootfsSpec) -> None:
