@@ -124,6 +124,21 @@ def test_others_reach_no_socket(call: JailStart) -> None:
         assert (os.waitpid(child, 0)[1] == 0) is reaches
 
 
+def test_a_file_gives_nobody_the_group_of_a_jail(call: JailStart, folder: Path) -> None:
+    (folder / "drive").chmod(0o6777)
+    (folder / "log").chmod(0o2755)
+    start(call)
+    assert (folder / "log").stat().st_gid != USER
+    assert (folder / "log").stat().st_mode & 0o7777 == 0o765
+    assert (folder / "drive").stat().st_mode & 0o7000 == 0o6000  # everybody may: left alone
+    assert (folder / "drive").stat().st_gid == USER
+
+
+def _huge_kernel(folder: Path, call: JailStart) -> JailStart:
+    os.truncate(folder / "kernel", 1 << 40)
+    return call
+
+
 Change = Callable[[Path, JailStart], JailStart]
 
 
@@ -198,6 +213,7 @@ def _other_program(name: str) -> Change:
         (_file, "no FIFO of the caller's"),
         (_other_program("firecracker"), "not the release"),
         (_other_program("jailer"), "not the release"),
+        (_huge_kernel, "at most"),
         (lambda _, call: replace(call, kernel="/etc/shadow"), "ermission denied"),
         (lambda _, call: replace(call, drives=("rw:root:/etc/passwd",)), "ermission denied"),
         (lambda _, call: replace(call, drives=("ro:root:/etc/passwd",)), "belongs to user 0"),

@@ -47,8 +47,9 @@ def share(descriptor: int, path: str, caller: int, uid: int, wanted: int) -> Non
     status = require_own(descriptor, path, caller)
     if not may(status, uid, wanted):
         os.fchown(descriptor, -1, uid)
-        # Exactly these: the group had other rights before, or is another one.
-        os.fchmod(descriptor, stat.S_IMODE(status.st_mode) & ~0o070 | wanted << 3)
+        # Exactly these: what the group might do before was meant for another one, and running
+        # the file must give nobody the group of a jail.
+        os.fchmod(descriptor, status.st_mode & 0o707 | wanted << 3)
 
 
 def _kernel_devices() -> set[int]:
