@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -17,12 +18,20 @@ import pytest
 
 import banger
 from banger import naming
+from banger.drivers.dns.base import Wanted
+from banger.drivers.dns.hosts_file import HostsFile
+from banger.drivers.network import addressing
+from banger.drivers.network.addressing import Subnet
+from banger.drivers.network.tap import networks_in_use
 from banger.drivers.storage import exception_store
+from banger.errors import Conflict
 from banger.host import root_side
+from banger.host.privilege import Privilege
 from banger.host.root_side import Place
-from banger.privileged import execute, installation, sudoers
+from banger.privileged import execute, hosts_file, installation, sudoers
 from banger.privileged.calls import (
     CATALOGUE_VERSION,
+    HostsBlockSet,
     SnapshotAttach,
     SnapshotDetach,
     TapShow,
@@ -156,6 +165,42 @@ def test_root_opens_files_as_the_user_alone(installed: Place) -> None:
             assert not node.exists()
     finally:
         shutil.rmtree(folder)
+
+
+@needs("nft")
+def test_two_users_keep_apart(
+    installed: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root_side.install(OTHER, installed)
+    pool = addressing.parse_pool("10.208.0.0/12")
+    made: list[tuple[int, str, Subnet]] = []
+    try:
+        for uid in (USER, OTHER):
+            vm_id, share = naming.new_id(), addressing.share_of(pool, uid)
+            subnet = next(addressing.candidates(share, vm_id, networks_in_use()))
+            create, _ = tap_calls(vm_id, uid)
+            create |= {"host_address": f"{subnet.gateway}/30", "guest_address": subnet.guest}
+            assert ask(installed, create, uid=uid)["results"][0]["index"] > 0
+            made.append((uid, vm_id, subnet))
+        assert not made[0][2].network.overlaps(made[1][2].network)
+        _, theirs = tap_calls(made[0][1], USER)
+        assert ask(installed, theirs, uid=OTHER)["error"]["reason"] == "refused"
+        assert Path("/sys/class/net", naming.tap_name(made[0][1])).exists()
+    finally:
+        for uid, vm_id, _subnet in made:
+            assert ask(installed, tap_calls(vm_id, uid)[1], uid=uid)["results"][0]["index"] == 0
+        installed.sudoers_file(OTHER).unlink()
+    # One zone is wired: the second user is told whose it is.
+    monkeypatch.setattr(hosts_file, "HOSTS", tmp_path / "hosts")
+    monkeypatch.setattr(hosts_file, "LOCK", tmp_path / "lock")
+    hosts_file.HOSTS.write_text("127.0.0.1 localhost\n")
+    execute.perform([HostsBlockSet(("10.208.4.2 web.vm",))], USER)
+    second = HostsFile(Privilege(), OTHER)
+    with pytest.raises(Conflict, match="cannot be wired") as caught:
+        asyncio.run(second.wire(Wanted({"db.vm": "10.209.4.2"}, {"x": "y"}, "127.0.0.153:53")))
+    assert f"user {USER}" in caught.value.cause
+    assert "banger doctor" in caught.value.resolution
+    assert "db.vm" not in hosts_file.HOSTS.read_text()
 
 
 def test_neither_arguments_nor_environment_get_through(installed: Place) -> None:
