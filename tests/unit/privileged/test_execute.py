@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from banger.privileged import execute, netlink
+from banger.privileged import execute, netlink, resolved
 from banger.privileged.calls import CallFailed, TapCreate, TapShow
 from banger.privileged.routes import parse_routes
 
@@ -102,3 +102,11 @@ def test_answers_of_the_kernel() -> None:
     assert netlink.error_number(reply(errno.EPERM)) == errno.EPERM
     with pytest.raises(OSError, match="Protocol error"):
         netlink.error_number(b"short")
+
+
+def test_who_is_wired_to_systemd_resolved() -> None:
+    listing = (
+        "Global:\nLink 2 (eth0): example.org\nLink 3 (bgr0123456789ab): ~vm\n"
+        "Link 4 (bgrabcdef012345):\nLink 5 (bgr00000000beef): lan ~vm\nLink 6 (vmnet): ~vm\n"
+    )
+    assert resolved.wired(listing) == ["bgr0123456789ab", "bgr00000000beef"]
