@@ -75,7 +75,13 @@ class ChangeService:
         if image or vm.spec.image_id:
             found = self._images.ready(image or vm.spec.image_name)
             after = dataclasses.replace(
-                vm.spec, image_id=found.id, image_name=found.name, rootfs="", kernel="", initrd=""
+                vm.spec,
+                image_id=found.id,
+                image_name=found.name,
+                rootfs="",
+                kernel="",
+                initrd="",
+                modules="",
             )
         self._require_room()
 
