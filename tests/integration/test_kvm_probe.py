@@ -12,6 +12,7 @@ from banger.host.kvm_probe import KvmLevel, probe_kvm
 from banger.host.tiny_guest import tiny_guest
 from banger.host.trial import Trial, qemu_argv, run_trial
 from banger.paths import Paths
+from tests.firecracker_program import firecracker_program
 from tests.requirements import needs
 
 pytestmark = needs("qemu")
@@ -46,8 +47,17 @@ def test_the_bare_guest_of_the_probe_needs_no_file(
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(kvm_probe, "run_trial", emulated)
-    kvm_probe._try_guests(None, None)
+    vmm = kvm_probe._vmm_to_try(Paths.from_environment({"HOME": str(tmp_path)}, 0))
+    assert vmm is not None
+    kvm_probe._try_guests(vmm, None, None)
     assert [trial.passed for trial in trials] == [True], trials
+
+
+@needs("firecracker", "bare-kvm")
+def test_firecracker_proves_kvm_where_qemu_is_missing() -> None:
+    vmm = kvm_probe._Trier("Firecracker", firecracker_program().path, elf=True)
+    verdict = kvm_probe._try_guests(vmm, None, None)
+    assert verdict.level is KvmLevel.BARE_ELF, verdict
 
 
 @pytest.mark.skipif(not Path("/dev/kvm").exists(), reason="/dev/kvm does not exist")

@@ -10,6 +10,7 @@ from banger.daemon.ports import DriverFact, DriverFacts
 from banger.errors import BangerError
 from banger.host import choice as host
 from banger.host.facts import host_facts
+from banger.host.firecracker_binary import likely_firecracker
 from banger.host.kvm_probe import KvmLevel, KvmVerdict, probe_kvm
 from banger.host.threads import in_thread
 from banger.paths import Paths
@@ -31,9 +32,15 @@ class Selection:
         self._probing: asyncio.Future[KvmVerdict] | None = None
 
     async def choose(self) -> Choice:
-        """The drivers of a new VM. They do not depend on KVM, which is probed meanwhile."""
-        self._probe()
+        """The drivers of a new VM.
+
+        Where a Firecracker is installed they depend on what KVM can do, which takes seconds to
+        find out at the first call; elsewhere it is probed meanwhile.
+        """
+        probing = self._probe()
         chosen = await self._chosen(self._verdict or _UNPROBED)
+        if self._settings.vmm == host.AUTO and await in_thread(lambda _: self._has_firecracker()):
+            chosen = await self._chosen(await asyncio.shield(probing))
         return Choice(
             chosen.vmm.name, chosen.storage.name, chosen.network.name, chosen.raw_storage.name
         )
@@ -47,14 +54,17 @@ class Selection:
         verdict = await asyncio.shield(self._probe())
         return host.choose_accelerator(await self._host_facts(verdict)).name
 
-    async def facts(self, version: Callable[[], Awaitable[str]]) -> DriverFacts:
-        """The choice with its reasons, and the version of the VMM."""
+    async def facts(self, version: Callable[[str], Awaitable[str]]) -> DriverFacts:
+        """The choice with its reasons, and what ``version`` says of the VMM of that name."""
         found = ""
-        with contextlib.suppress(TimeoutError, BangerError):
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE):
                 await asyncio.shield(self._probe())
-                found = await version()
         chosen = await self._chosen(self._verdict or _UNPROBED)
+        if self._verdict:
+            with contextlib.suppress(TimeoutError, BangerError):
+                async with asyncio.timeout(PATIENCE):
+                    found = await version(chosen.vmm.name)
         vmm, how = chosen.vmm, chosen.accelerator
         reason = f"{vmm.reason}; {how.reason}" if self._verdict else vmm.reason
         accelerator = how.name if self._verdict else ""
@@ -63,6 +73,9 @@ class Selection:
             storage=DriverFact(chosen.storage.name, chosen.storage.reason),
             network=DriverFact(chosen.network.name, chosen.network.reason),
         )
+
+    def _has_firecracker(self) -> bool:
+        return likely_firecracker(self._paths.firecracker).exists()
 
     def _probe(self) -> asyncio.Future[KvmVerdict]:
         if self._probing is None or self._probing.done():
@@ -76,7 +89,7 @@ class Selection:
         return self._verdict
 
     async def _host_facts(self, verdict: KvmVerdict) -> host.HostFacts:
-        return await in_thread(lambda _: host_facts(self._paths.state, verdict))
+        return await in_thread(lambda _: host_facts(self._paths, verdict))
 
     async def _chosen(self, verdict: KvmVerdict) -> host.Choice:
         facts = await self._host_facts(verdict)

@@ -7,6 +7,7 @@ import functools
 import logging
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from banger import __version__
@@ -66,13 +67,13 @@ def build(paths: Paths, settings: Settings, stopping: asyncio.Event) -> Assembly
     if warning:
         _log.error("%s", warning)
     selection = Selection(paths, settings)
-    vmm = qemu(selection)
+    vmms = {vmm.name: vmm for vmm in (qemu(selection), firecracker(paths.firecracker))}
     context = Context(
         uid=uid,
         boot_id=boot_id,
         paths=paths,
         settings=settings,
-        drivers=drivers(paths, settings, uid, selection, vmm),
+        drivers=drivers(paths, settings, uid, selection, vmms),
         database=database,
         vms=VMs(database),
         images=Images(database),
@@ -92,16 +93,18 @@ def build(paths: Paths, settings: Settings, stopping: asyncio.Event) -> Assembly
         started_at=time.time(),
         boot_id=boot_id,
     )
-    told = functools.partial(selection.facts, functools.partial(version, vmm))
+    told = functools.partial(selection.facts, functools.partial(version, vmms))
     return Assembly(context, facts, told, stopping)
 
 
-async def version(vmm: LateVMM) -> str:
-    """The version of the VMM that is installed."""
-    return (await vmm.settled()).capabilities().version
+async def version(vmms: Mapping[str, LateVMM], name: str) -> str:
+    """The version of a VMM as it is installed."""
+    return (await vmms[name].settled()).capabilities().version
 
 
-def drivers(paths: Paths, settings: Settings, uid: int, selection: Selection, vmm: VMM) -> Drivers:
+def drivers(
+    paths: Paths, settings: Settings, uid: int, selection: Selection, vmms: Mapping[str, VMM]
+) -> Drivers:
     """Every driver by its name."""
     free = settings.min_free_bytes
     snapshots = DmSnapshot(free, Privilege(), uid)
@@ -109,7 +112,7 @@ def drivers(paths: Paths, settings: Settings, uid: int, selection: Selection, vm
     nameservers = settings.nameservers or host_nameservers()
     networks = (Tap(Privilege(), settings.network_pool, uid, nameservers), User(uid))
     return Drivers(
-        vmms={driver.name: driver for driver in (vmm, firecracker(paths.firecracker))},
+        vmms=vmms,
         stores={store.name: store for store in stores},
         networks={network.name: network for network in networks},
         work_disk=WorkDisks(free),

@@ -25,6 +25,9 @@ class HostFacts:
     tap: str
     snapshots: str = ""
     no_snapshots: str = "nobody has looked for device-mapper"
+    #: The version of a verified Firecracker; else why there is none.
+    firecracker: str = ""
+    no_firecracker: str = "nobody has looked for Firecracker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +54,12 @@ class Choice:
 
 def choose(facts: HostFacts, vmm: str = AUTO, storage: str = AUTO, network: str = AUTO) -> Choice:
     """Resolve ``auto``. A driver that was asked for by name is taken whatever the facts."""
+    network_chosen = _asked(network) or choose_network(facts)
     return Choice(
-        vmm=_asked(vmm) or choose_vmm(facts),
+        vmm=_asked(vmm) or choose_vmm(facts, storage, network_chosen),
         accelerator=choose_accelerator(facts),
         storage=_asked(storage) or choose_storage(facts),
-        network=_asked(network) or choose_network(facts),
+        network=network_chosen,
         raw_storage=choose_raw_storage(facts),
     )
 
@@ -64,10 +68,25 @@ def _asked(name: str) -> Chosen | None:
     return None if name == AUTO else Chosen(name, "it was asked for")
 
 
-def choose_vmm(facts: HostFacts) -> Chosen:
-    if facts.qemu:
-        return Chosen("qemu", "QEMU is installed")
-    return Chosen("qemu", "it is the only VMM, and it is not installed yet")
+def choose_vmm(facts: HostFacts, storage: str, network: Chosen) -> Chosen:
+    """Firecracker where it can run what is wanted, else QEMU, which runs all everywhere."""
+    obstacle = _firecracker_obstacle(facts, storage, network)
+    if not obstacle:
+        return Chosen("firecracker", f"Firecracker {facts.firecracker} is installed")
+    missing = "" if facts.qemu else "it is not installed yet, but "
+    return Chosen("qemu", f"{missing}{obstacle}")
+
+
+def _firecracker_obstacle(facts: HostFacts, storage: str, network: Chosen) -> str:
+    if not facts.firecracker:
+        return facts.no_firecracker
+    if facts.kvm is not KvmLevel.LINUX:
+        return f"Firecracker {facts.firecracker} is installed, but needs a KVM that boots Linux"
+    if network.name == "user":
+        return f"Firecracker has no network without a TAP: {network.reason}"
+    if storage == "qcow2":
+        return "Firecracker knows no qcow2 files, and storage qcow2 was asked for"
+    return ""
 
 
 def choose_accelerator(facts: HostFacts) -> Chosen:

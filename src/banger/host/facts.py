@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
-from banger.errors import HostNotReady
+from banger.errors import BangerError, HostNotReady
 from banger.host import files
 from banger.host.choice import HostFacts
 from banger.host.command import find_program
+from banger.host.firecracker_binary import find_firecracker, stamp_of
 from banger.host.kvm_probe import KvmVerdict
 from banger.host.privilege import Privilege
+from banger.paths import Paths
 
 _TUN = Path("/dev/net/tun")
 
 
-def host_facts(folder: Path, kvm: KvmVerdict) -> HostFacts:
-    """The facts now. ``folder`` is the state folder, where disks will lie; it may be missing."""
+def host_facts(paths: Paths, kvm: KvmVerdict) -> HostFacts:
+    """The facts now. Nothing is made that is missing, the state folder included."""
+    folder = paths.state
     no_snapshots, snapshots = Privilege().probe_snapshots()
+    firecracker, no_firecracker = _firecracker(paths.firecracker, stamp_of(paths.firecracker))
     return HostFacts(
         kvm=kvm.level,
         kvm_evidence=kvm.evidence,
@@ -27,7 +32,18 @@ def host_facts(folder: Path, kvm: KvmVerdict) -> HostFacts:
         tap=tap_obstacle(),
         snapshots=snapshots,
         no_snapshots=no_snapshots,
+        firecracker=firecracker,
+        no_firecracker=no_firecracker,
     )
+
+
+@functools.lru_cache(maxsize=8)
+def _firecracker(folder: Path, stamp: object) -> tuple[str, str]:  # noqa: ARG001 - for the cache
+    """The version of a verified Firecracker, or why there is none; known until it changes."""
+    try:
+        return find_firecracker(folder).version, ""
+    except BangerError as error:
+        return "", f"{error.brief}: {error.cause}" if error.cause else error.brief
 
 
 def has_program(name: str) -> bool:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
 from pathlib import Path
 
 from banger.errors import BangerError
 from banger.host.command import as_root
 from banger.host.finding import Check, Status
 from banger.host.firecracker_binary import FirecrackerBinary, find_firecracker
+from banger.host.firecracker_trial import firecracker_argv
 from banger.host.tiny_guest import tiny_guest
-from banger.host.trial import Trial, run_trial
+from banger.host.trial import Trial, in_memory, run_trial
 
 #: Seconds for a guest that takes 0.05.
 TIMEOUT = 5.0
 _PURPOSE, _NEEDED_FOR = "runs VMs with KVM", "--vmm firecracker"
+_TAKE = "banger setup --firecracker fetch, or stay with --vmm qemu"
 _GREETING = "banger: a bare guest runs"
 
 
@@ -25,7 +25,7 @@ def firecracker_check(folder: Path) -> Check:
         program = find_firecracker(folder)
     except BangerError as error:
         found = error.brief if (folder / "taken.json").exists() else "not installed"
-        mend = error.resolution if found != "not installed" else "nothing to do: VMs run on QEMU"
+        mend = error.resolution if found != "not installed" else _TAKE
         return Check("firecracker", _PURPOSE, Status.WARN, found, mend, _NEEDED_FOR)
     what = f"{program.version} ({program.origin})"
     try:
@@ -40,20 +40,11 @@ def firecracker_check(folder: Path) -> Check:
 
 def try_firecracker(program: FirecrackerBinary) -> Trial:
     """Boot a guest of a few hundred bytes without network, drives or API."""
-    with tempfile.TemporaryDirectory(prefix="banger-firecracker-") as scratch:
-        kernel, config = Path(scratch, "kernel"), Path(scratch, "config.json")
-        kernel.write_bytes(tiny_guest(f"{_GREETING}\n".encode(), "reset"))
-        # Its own words go elsewhere: on the console they could fall into the guest's.
-        log = Path(scratch, "log")
-        log.touch()
-        document = {
-            "logger": {"log_path": str(log), "level": "Error"},
-            "boot-source": {"kernel_image_path": str(kernel), "boot_args": "console=ttyS0"},
-            "machine-config": {"vcpu_count": 1, "mem_size_mib": 64},
-            "drives": [],
-        }
-        config.write_text(json.dumps(document))
-        argv = (str(program.path), "--no-api", "--config-file", str(config))
+    guest = tiny_guest(f"{_GREETING}\n".encode(), "reset")
+    with (
+        in_memory("banger-kernel", guest) as kernel,
+        firecracker_argv(program.path, kernel, memory_mib=64) as argv,
+    ):
         return run_trial(argv, _GREETING, TIMEOUT)
 
 

@@ -15,17 +15,25 @@ from pathlib import Path
 from banger.errors import BangerError, HostNotReady
 from banger.host import files, process
 from banger.host.command import find_program
+from banger.host.firecracker_binary import find_firecracker
+from banger.host.firecracker_trial import firecracker_argv
 from banger.host.tiny_guest import tiny_guest
-from banger.host.trial import Trial, qemu_argv, run_trial
+from banger.host.trial import Trial, in_memory, qemu_argv, run_trial
 from banger.paths import Paths
 
 _DEVICE = Path("/dev/kvm")
+_CPUINFO = Path("/proc/cpuinfo")
 #: linux/kvm.h: _IO(0xAE, 0); every kernel since 2.6.22 answers 12.
 _GET_API_VERSION = 0xAE00
 _API_VERSION = 12
 #: Limits in seconds. Where KVM works, the first takes 0.1 and the second about one.
 BARE_TIMEOUT = 2.0
 LINUX_TIMEOUT = 8.0
+#: By how much they are longer where the CPU says that it can virtualize. There a guest runs,
+#: if slowly: in a VM of an emulator Linux takes about 10 s. Where it says nothing, KVM is a
+#: replacement in software, in which no Linux boots however long one waits.
+_PATIENCE = 8.0
+_CAPABLE = frozenset({"vmx", "svm"})
 #: The machine and CPU that the QEMU driver uses with KVM, so that the proof holds for it.
 MACHINE = "microvm,x-option-roms=off,rtc=on,acpi=on,pit=off,pic=off,isa-serial=on"
 CPU = "host"
@@ -37,7 +45,7 @@ _LINUX_LIVES = (
     r"Run \S+ as init process|Kernel panic - not syncing: (VFS|No working init|Attempted to kill)"
 )
 #: Counts up whenever the way of probing changes, so that old verdicts are dropped.
-_VERSION = 1
+_VERSION = 2
 
 
 class KvmLevel(StrEnum):
@@ -69,22 +77,23 @@ def probe_kvm(
 ) -> KvmVerdict:
     """Find out what KVM can do, in at most about ten seconds (blocking), or recall it.
 
-    ``kernel`` is what Linux is tried with, by default the newest image's or else the host's
-    own. The verdict is kept until the host boots again, or QEMU or the kernel changes;
-    ``refresh`` forgets it.
+    On a CPU that can virtualize, but is very slow, it may be a minute. ``kernel`` is what Linux
+    is tried with, by default the newest image's or else the host's own. It is tried in QEMU, or
+    in Firecracker where that alone is installed. The verdict is kept until the host boots again,
+    or the VMM or the kernel changes; ``refresh`` forgets it.
     """
     verdict = _open_device()
     if verdict.level is not KvmLevel.OPENS_ONLY:
         return verdict  # cheap to see, and soon mended: never remembered
-    try:
-        emulator = find_program("qemu-system-x86_64", "qemu-system-x86")
-    except HostNotReady:
-        return KvmVerdict(verdict.level, "QEMU is not installed, so no guest could be tried")
+    vmm = _vmm_to_try(paths)
+    if vmm is None:
+        nothing = "neither QEMU nor Firecracker is installed, so no guest could be tried"
+        return KvmVerdict(verdict.level, nothing)
     kernel = kernel or kernel_to_try(paths)
-    key = _key(emulator, kernel, initrd)
+    key = _key(vmm.program, kernel, initrd)
     known = {} if refresh else _recall(paths.kvm_verdict)
     if key not in known:
-        known[key] = _try_guests(kernel, initrd)
+        known[key] = _try_guests(vmm, kernel, initrd)
         _remember(paths, known)
     return known[key]
 
@@ -115,32 +124,71 @@ def _open_device() -> KvmVerdict:
     return KvmVerdict(KvmLevel.OPENS_ONLY, f"{_DEVICE} opens")
 
 
-def _try_guests(kernel: Path | None, initrd: Path | None) -> KvmVerdict:
-    # In memory and without a name: nothing is left behind, however we end.
-    descriptor = os.memfd_create("banger-kvm")
+@dataclass(frozen=True, slots=True)
+class _Trier:
+    """A VMM to try guests with. ``elf`` says that it boots no compressed kernel."""
+
+    title: str
+    program: Path
+    elf: bool
+
+    def argv(
+        self, kernel: Path, initrd: Path | None = None, *, bare: bool = False
+    ) -> contextlib.AbstractContextManager[tuple[str, ...]]:
+        """The command that boots Linux as the VMM's driver would, or a ``bare`` guest."""
+        if self.elf:
+            return firecracker_argv(self.program, kernel, initrd)
+        cpu, machine = (_BARE_CPU, "microvm") if bare else (CPU, MACHINE)
+        return contextlib.nullcontext(qemu_argv("kvm", cpu, machine, kernel, initrd))
+
+
+def _vmm_to_try(paths: Paths) -> _Trier | None:
+    with contextlib.suppress(HostNotReady):
+        return _Trier("QEMU", find_program("qemu-system-x86_64", "qemu-system-x86"), elf=False)
+    with contextlib.suppress(BangerError):
+        return _Trier("Firecracker", find_firecracker(paths.firecracker).path, elf=True)
+    return None
+
+
+def _patience() -> float:
+    """The factor of all limits on this CPU."""
     try:
-        os.write(descriptor, tiny_guest(f"{_GREETING}\n".encode()))
-        bare = Path(f"/proc/{os.getpid()}/fd/{descriptor}")
-        first = run_trial(qemu_argv("kvm", _BARE_CPU, "microvm", bare), _GREETING, BARE_TIMEOUT)
-    finally:
-        os.close(descriptor)
+        words = _CPUINFO.read_text(encoding="ascii", errors="replace").split()
+    except OSError:
+        return 1.0
+    return 1.0 if _CAPABLE.isdisjoint(words) else _PATIENCE
+
+
+def _try_guests(vmm: _Trier, kernel: Path | None, initrd: Path | None) -> KvmVerdict:
+    patience = _patience()
+    bare = tiny_guest(f"{_GREETING}\n".encode())
+    with in_memory("banger-kvm", bare) as guest, vmm.argv(guest, bare=True) as argv:
+        first = run_trial(argv, _GREETING, BARE_TIMEOUT * patience)
     if not first.passed:
-        failed = f"{_DEVICE} opens, but not even a bare guest runs: {_why(first)}"
+        failed = f"{_DEVICE} opens, but not even a bare guest runs: {_why(vmm, first)}"
         return KvmVerdict(KvmLevel.OPENS_ONLY, failed, first.seconds, _detail(first))
     ran = f"a bare guest ran in {first.seconds:.2f} s"
-    if kernel is None:
+    if kernel is None or (vmm.elf and not _is_elf(kernel)):
         untried = f"{ran}; there is no kernel yet to try Linux with"
         return KvmVerdict(KvmLevel.BARE_ELF, untried, first.seconds)
-    second = run_trial(qemu_argv("kvm", CPU, MACHINE, kernel, initrd), _LINUX_LIVES, LINUX_TIMEOUT)
+    with vmm.argv(kernel, initrd) as argv:
+        second = run_trial(argv, _LINUX_LIVES, LINUX_TIMEOUT * patience)
     seconds = first.seconds + second.seconds
     if not second.passed:
-        failed = f"{ran}, but {kernel.name} did not boot: {_why(second)}"
+        failed = f"{ran}, but {kernel.name} did not boot: {_why(vmm, second)}"
         return KvmVerdict(KvmLevel.BARE_ELF, failed, seconds, _detail(second))
-    return KvmVerdict(KvmLevel.LINUX, f"{kernel.name} booted in {second.seconds:.1f} s", seconds)
+    booted = f"{kernel.name} booted in {second.seconds:.1f} s"
+    return KvmVerdict(KvmLevel.LINUX, booted, seconds)
 
 
-def _why(trial: Trial) -> str:
-    ended = "QEMU ended" if trial.ended else f"no sign of life in {trial.seconds:.0f} s"
+def _is_elf(kernel: Path) -> bool:
+    with contextlib.suppress(OSError), kernel.open("rb") as file:
+        return file.read(4) == b"\x7fELF"
+    return False
+
+
+def _why(vmm: _Trier, trial: Trial) -> str:
+    ended = f"{vmm.title} ended" if trial.ended else f"no sign of life in {trial.seconds:.0f} s"
     words = trial.last_words()
     return f"{ended} ({words})" if words else ended
 
@@ -149,9 +197,9 @@ def _detail(trial: Trial) -> str:
     return f"{trial.messages}\n{trial.console}".strip()
 
 
-def _key(emulator: Path, kernel: Path | None, initrd: Path | None) -> str:
+def _key(program: Path, kernel: Path | None, initrd: Path | None) -> str:
     parts = [str(_VERSION), process.boot_id()]
-    for path in (emulator, kernel, initrd):
+    for path in (program, kernel, initrd):
         status = path.stat() if path is not None else None
         parts.append(f"{path} {status.st_size} {status.st_mtime_ns}" if status else "-")
     return "\n".join(parts)

@@ -37,7 +37,7 @@ def examine(paths: Paths, settings: Settings, *, refresh: bool = False) -> Repor
     """
     kvm = probe_kvm(paths, refresh=refresh)
     found = tuple(_checks(paths, settings, kvm))
-    facts = host_facts(paths.state, kvm)
+    facts = host_facts(paths, kvm)
     choice = choose(facts, settings.vmm, settings.storage, settings.network)
     return Report(found, choice, usable(found))
 
@@ -55,9 +55,12 @@ def usable(found: Iterable[Check]) -> bool:
 def _checks(paths: Paths, settings: Settings, kvm: KvmVerdict) -> Iterable[Check]:
     is_root = os.geteuid() == 0
     have_image = paths.images.is_dir() and any(paths.images.glob("*/vmlinux"))
+    firecracker = firecracker_check(paths.firecracker)
     yield from kernel_checks(kvm, is_root=is_root, have_image=have_image)
-    yield from program_checks(have_image=have_image, is_root=is_root)
-    yield firecracker_check(paths.firecracker)
+    # With Firecracker and a KVM that boots Linux nothing waits for QEMU.
+    other_vmm = kvm.boots_linux and firecracker.status is Status.OK
+    yield from program_checks(have_image=have_image, is_root=is_root, other_vmm=other_vmm)
+    yield firecracker
     yield jail_check(paths.firecracker, Privilege())
     yield from room_checks(paths, settings.min_free_bytes, have_image=have_image)
     yield names_check(settings.names, os.geteuid())

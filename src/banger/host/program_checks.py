@@ -25,8 +25,9 @@ class Program:
     version: str = ""
 
 
+QEMU = Program("qemu-system-x86_64", "qemu-system-x86", "runs the VMs", EVERY_VM, "--version")
 PROGRAMS = (
-    Program("qemu-system-x86_64", "qemu-system-x86", "runs the VMs", EVERY_VM, "--version"),
+    QEMU,
     Program("ssh", "openssh-client", "logs in to VMs", EVERY_VM, "-V"),
     Program("ssh-keygen", "openssh-client", "makes the keys of VMs", EVERY_VM),
     Program("qemu-img", "qemu-utils", "makes root disks that copy nothing", "--storage qcow2"),
@@ -54,10 +55,15 @@ NAMESPACE_PROGRAMS = (
 )
 
 
-def program_checks(*, have_image: bool, is_root: bool) -> Iterator[Check]:
-    """One check for each program. Without an image, what builds one is needed for any VM."""
+def program_checks(*, have_image: bool, is_root: bool, other_vmm: bool = False) -> Iterator[Check]:
+    """One check for each program. Without an image, what builds one is needed for any VM.
+
+    ``other_vmm``: VMs run here without QEMU.
+    """
     for program in (*PROGRAMS, *(() if is_root else NAMESPACE_PROGRAMS)):
-        yield check_program(program, vital=_is_vital(program, have_image=have_image))
+        replaced = other_vmm and program is QEMU
+        vital = not replaced and _is_vital(program, have_image=have_image)
+        yield check_program(program, vital=vital)
 
 
 def _is_vital(program: Program, *, have_image: bool) -> bool:

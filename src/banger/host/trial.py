@@ -8,6 +8,7 @@ import re
 import signal
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,17 @@ class Trial:
             if lines:
                 return lines[-1]
         return ""
+
+
+@contextlib.contextmanager
+def in_memory(name: str, content: bytes) -> Iterator[Path]:
+    """A file for a child of ours to read: in memory, so that nothing of it is ever left behind."""
+    descriptor = os.memfd_create(name)
+    try:
+        os.write(descriptor, content)
+        yield Path(f"/proc/{os.getpid()}/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
 
 
 def qemu_argv(

@@ -27,7 +27,7 @@ def resolve(
     """The spec of a new VM. Raises ``InvalidInput`` naming the option."""
     check_sizes(request)
     own_files.check(request, drivers.guest)
-    vmm = _chosen("vmm", request.vmm, choice.vmm, tuple(drivers.vmms))
+    vmm = _chosen("vmm", request.vmm, _suiting(request, choice.vmm, drivers), tuple(drivers.vmms))
     network = _chosen("network", request.network, choice.network, tuple(drivers.networks))
     able = drivers.vmms[vmm].capabilities()
     raw = choice.storage if able.qcow2 or choice.storage != "qcow2" else choice.raw_storage
@@ -84,6 +84,17 @@ def check_sizes(asked: CreateRequest | VMSpec) -> None:
     _within("overlay size", asked.overlay_bytes, MIN_DISK_BYTES, MAX_DISK_BYTES, " bytes")
     if asked.work_disk_bytes:
         _within("disk size", asked.work_disk_bytes, MIN_DISK_BYTES, MAX_DISK_BYTES, " bytes")
+
+
+def _suiting(request: CreateRequest, automatic: str, drivers: Drivers) -> str:
+    """The VMM that ``auto`` means; one that can do what was asked for by name comes before it."""
+    for name in (automatic, *drivers.vmms):
+        able = drivers.vmms[name].capabilities() if name in drivers.vmms else None
+        if able is None or (request.storage == "qcow2" and not able.qcow2):
+            continue
+        if request.network != "user" or able.user_network:
+            return name
+    return automatic
 
 
 def _cannot(vmm: str, what: str, cure: str) -> InvalidInput:

@@ -30,7 +30,7 @@ def probe(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
         done.wait(10)
         return LINUX
 
-    def facts(_folder: Path, kvm: KvmVerdict) -> HostFacts:
+    def facts(_paths: Paths, kvm: KvmVerdict) -> HostFacts:
         return HostFacts(kvm.level, kvm.evidence, qemu=True, qemu_img=True, reflink=True, tap="")
 
     monkeypatch.setattr(selection, "probe_kvm", slow)
@@ -39,7 +39,8 @@ def probe(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return done
 
 
-async def version() -> str:
+async def version(name: str) -> str:
+    assert name == "qemu"
     return "7.2"
 
 
@@ -80,3 +81,29 @@ async def test_who_gives_up_waiting_does_not_end_the_probe(
     await asyncio.sleep(0.02)
     probe.set()
     assert await second == "kvm"
+
+
+async def test_where_firecracker_is_installed_the_choice_waits_for_the_probe(
+    paths: Paths, probe: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def facts(_paths: Paths, kvm: KvmVerdict) -> HostFacts:
+        return HostFacts(kvm.level, kvm.evidence, True, True, True, "", firecracker="1.12.1")
+
+    monkeypatch.setattr(selection, "host_facts", facts)
+    paths.firecracker.mkdir(parents=True)
+    (paths.firecracker / "taken.json").touch()
+    (paths.firecracker / "firecracker").touch()
+    by_name = Selection(paths, Settings(vmm="qemu"))
+    assert (await asyncio.wait_for(by_name.choose(), 2)).vmm == "qemu"
+    chosen = Selection(paths, Settings())
+    choosing = asyncio.ensure_future(chosen.choose())
+    await asyncio.sleep(0.1)
+    assert not choosing.done()
+    probe.set()
+    assert (await choosing).vmm == "firecracker"
+
+    async def version(name: str) -> str:
+        return {"firecracker": "1.12.1"}[name]
+
+    known = await chosen.facts(version)
+    assert (known.vmm.name, known.vmm.version) == ("firecracker", "1.12.1")

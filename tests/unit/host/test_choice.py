@@ -26,6 +26,34 @@ def test_kvm_is_used_only_where_linux_boots(level: KvmLevel) -> None:
     assert names(replace(BEST, kvm=level))[1] == "tcg"
 
 
+WITH_FIRECRACKER = replace(BEST, firecracker="1.12.1", no_firecracker="")
+
+
+def test_firecracker_is_the_vmm_where_linux_boots_on_kvm() -> None:
+    assert names(WITH_FIRECRACKER)[0] == "firecracker"
+    assert "1.12.1" in choose(WITH_FIRECRACKER).vmm.reason
+    assert names(WITH_FIRECRACKER, vmm="qemu")[0] == "qemu"
+    assert names(replace(WITH_FIRECRACKER, qemu=False))[0] == "firecracker"
+
+
+@pytest.mark.parametrize(
+    ("lacks", "asked", "words"),
+    [
+        ({"kvm": KvmLevel.BARE_ELF}, {}, "needs a KVM that boots Linux"),
+        ({"firecracker": "", "no_firecracker": "it has changed"}, {}, "it has changed"),
+        ({"tap": "no root"}, {}, "no network without a TAP: no root"),
+        ({}, {"network": "user"}, "no network without a TAP"),
+        ({}, {"storage": "qcow2"}, "no qcow2 files"),
+    ],
+)
+def test_qemu_stands_in_and_the_reason_is_told(
+    lacks: dict[str, object], asked: dict[str, str], words: str
+) -> None:
+    chosen = choose(replace(WITH_FIRECRACKER, **lacks), **asked).vmm  # type: ignore[arg-type]
+    assert chosen.name == "qemu"
+    assert words in chosen.reason
+
+
 def test_what_is_missing_has_a_substitute() -> None:
     assert names(replace(BEST, qemu_img=False))[2] == "reflink"
     assert names(replace(BEST, qemu_img=False, reflink=False))[2] == "copy"
@@ -59,6 +87,7 @@ def test_what_was_asked_for_is_taken() -> None:
         reflink=st.booleans(),
         tap=st.sampled_from(["", "no root"]),
         snapshots=st.sampled_from(["", "device-mapper 4.47.0"]),
+        firecracker=st.sampled_from(["", "1.12.1"]),
     )
 )
 def test_every_choice_has_a_reason(facts: HostFacts) -> None:

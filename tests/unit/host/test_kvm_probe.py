@@ -12,6 +12,7 @@ import pytest
 from banger.drivers.vmm.architecture import X86_64
 from banger.errors import HostNotReady
 from banger.host import kvm_probe, process
+from banger.host.firecracker_binary import take_given
 from banger.host.kvm_probe import KvmLevel, KvmVerdict, kernel_to_try, probe_kvm
 from banger.host.trial import Trial
 from banger.paths import Paths
@@ -167,13 +168,61 @@ def test_a_device_that_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert kvm_probe._open_device().level is KvmLevel.REFUSED
 
 
-def test_without_qemu_nothing_is_tried(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def no_qemu(play: Play, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def missing(name: str, package: str) -> Path:
         raise HostNotReady("missing")
 
     monkeypatch.setattr(kvm_probe, "find_program", missing)
-    monkeypatch.setattr(kvm_probe, "_open_device", lambda: OPENS)
-    assert "QEMU is not installed" in probe_kvm(paths).evidence
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+
+@pytest.mark.usefixtures("no_qemu")
+def test_without_a_vmm_nothing_is_tried(paths: Paths) -> None:
+    assert "neither QEMU nor Firecracker is installed" in probe_kvm(paths).evidence
+
+
+@pytest.mark.usefixtures("no_qemu")
+def test_without_qemu_firecracker_tries_plain_kernels(
+    paths: Paths, kernel: Path, play: Play, tmp_path: Path
+) -> None:
+    program = tmp_path / "given" / "firecracker"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho 'Firecracker v1.12.1'\n")
+    program.chmod(0o755)
+    tmp_path.chmod(0o700)
+    taken = take_given(paths.firecracker, program)
+    play(PASSED)
+    assert "no kernel yet" in probe_kvm(paths, kernel).evidence
+    kernel.write_bytes(b"\x7fELF")
+    commands = play(PASSED, PASSED)
+    assert probe_kvm(paths, kernel).boots_linux
+    assert [command[0] for command in commands] == [str(taken.path)] * 2
+
+
+@pytest.mark.parametrize(("flags", "seconds"), [("fpu vmx sse", 64.0), ("svm", 64.0), ("fpu", 8.0)])
+def test_a_cpu_that_can_virtualize_is_given_time(
+    flags: str,
+    seconds: float,
+    paths: Paths,
+    kernel: Path,
+    play: Play,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: list[float] = []
+
+    def trial(argv: tuple[str, ...], proof: str, timeout: float) -> Trial:
+        given.append(timeout)
+        return PASSED
+
+    play()
+    monkeypatch.setattr(kvm_probe, "run_trial", trial)
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"processor : 0\nflags\t\t: {flags}\n")
+    monkeypatch.setattr(kvm_probe, "_CPUINFO", cpuinfo)
+    probe_kvm(paths, kernel)
+    assert given == [seconds / 4, seconds]
 
 
 def test_the_newest_images_kernel_is_tried(paths: Paths) -> None:

@@ -140,8 +140,8 @@ def test_obstacles_to_a_tap(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert facts.tap_obstacle() == ""
 
 
-def test_facts_of_a_folder_yet_to_be_made(tmp_path: Path) -> None:
-    found = facts.host_facts(tmp_path / "none", LINUX)
+def test_facts_of_a_folder_yet_to_be_made(paths: Paths) -> None:
+    found = facts.host_facts(paths, LINUX)
     assert (found.kvm, found.reflink) == (KvmLevel.LINUX, False)
     assert facts.has_program("sh")
     assert not facts.has_program("no-such-program")

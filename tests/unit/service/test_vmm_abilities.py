@@ -85,6 +85,28 @@ async def test_what_was_asked_for_by_name_is_refused(
         storage_of(house, request, Choice("fake", "copy", "tap"))
 
 
+@pytest.mark.parametrize("fields", [{"storage": "qcow2"}, {"network": "user"}])
+async def test_auto_takes_the_vmm_that_can_do_what_was_asked_for(
+    house: House, fields: dict[str, str]
+) -> None:
+    able, bare = vmm_of(house), FakeVMM(house.world)
+    bare.abilities = BARE
+    drivers = house.context.drivers
+    stores = {**drivers.stores, "qcow2": drivers.stores["fake"]}
+    networks = {**drivers.networks, "user": drivers.networks["tap"]}
+    drivers = dataclasses.replace(
+        drivers, vmms={"fake": able, "bare": bare}, stores=stores, networks=networks
+    )
+    choice = Choice("bare", "fake", "tap")
+
+    def vmm(**asked: str) -> str:
+        request = CreateRequest(memory_mib=64, **asked)  # type: ignore[arg-type]
+        return resolution.resolve(request, None, choice, drivers).vmm
+
+    assert vmm() == "bare"
+    assert vmm(**fields) == "fake"
+
+
 async def test_a_guest_without_an_agent_is_stopped_by_its_power_key(house: House) -> None:
     vmm_of(house).abilities, vmm_of(house).has_key = BARE, True
     made = await house.operations.wait(
