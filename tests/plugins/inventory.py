@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from banger.naming import ID_PATTERN, process_name, tap_name
+from banger.naming import ID_PATTERN, process_name, snapshot_uuid, tap_name
 from banger.paths import Paths
 from banger.privileged.control_group import path_of
 from banger.privileged.jail_calls import folder_of
@@ -47,6 +47,8 @@ class Inventory:
                 items.add(f"jail {folder_of(mark)}")
             if path_of(os.geteuid(), mark).exists():
                 items.add(f"control group {path_of(os.geteuid(), mark)}")
+        uuids = {snapshot_uuid(os.geteuid(), vm_id) for vm_id in ids}
+        items.update(f"device {uuid}" for uuid in _mapped_devices() & uuids)
         rules = _rules()
         items.update(f"rules {tap_name(vm_id)}" for vm_id in ids if tap_name(vm_id) in rules)
         for line in Path("/proc/self/mounts").read_text(errors="replace").splitlines():
@@ -78,6 +80,15 @@ def ids_in(paths: Paths) -> set[str]:
     for folder in (paths.vms, paths.runtime / "vms"):
         if folder.is_dir():
             found.update(path.name for path in folder.iterdir() if _ID.fullmatch(path.name))
+    return found
+
+
+def _mapped_devices() -> set[str]:
+    """The uuid of each device of device-mapper."""
+    found = set()
+    for path in Path("/sys/block").glob("dm-*/dm/uuid"):
+        with contextlib.suppress(OSError):
+            found.add(path.read_text().strip())
     return found
 
 
