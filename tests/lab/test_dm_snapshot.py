@@ -1,0 +1,126 @@
+"""Root drives of device-mapper under real Firecracker, from the first boot to nothing left."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.lab.session import Session
+from tests.requirements import needs
+
+pytestmark = needs("lab")
+#: A small layer: 40 MiB used are the warning, 48 the pause (16 are kept for what is under way).
+SMALL = "64M"
+
+
+class Home:
+    """banger's command line as root of a lab host, in root's own folders."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        session.give_image("/root/.local/state/banger")
+
+    def __call__(self, *arguments: str) -> tuple[int, str, str]:
+        """Exit status, output and messages."""
+        done = self.session.control.run(
+            "banger",
+            *arguments,
+            timeout=120,
+            env={"BANGER_VMM": "firecracker", "BANGER_NAMES": "off", "HOME": "/root"},
+        )
+        return done.returncode, done.stdout.decode(), done.stderr.decode(errors="replace")
+
+    def ok(self, *arguments: str) -> str:
+        status, out, err = self(*arguments)
+        log = self.session.shell("tail -n 30 /root/.local/state/banger/bangerd.log || true")
+        assert status == 0, f"{arguments}: {status}\n{out}{err}\n{log}"
+        return out
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self.ok(*arguments, "--json"))
+
+
+@pytest.fixture(scope="module")
+def banger() -> Iterator[Home]:
+    with Session() as session:
+        yield Home(session)
+
+
+def show(banger: Home, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = banger.json("show", name)
+    return found
+
+
+def until(banger: Home, name: str, state: str, code: str) -> dict[str, Any]:
+    deadline = time.monotonic() + 90
+    while True:
+        vm = show(banger, name)
+        if vm["state"] == state and (vm["problem"] or {}).get("code", "") == code:
+            return vm
+        assert time.monotonic() < deadline, vm
+        time.sleep(0.5)
+
+
+@pytest.mark.timeout(400)
+def test_the_whole_life_of_snapshots(banger: Home) -> None:
+    shell = banger.session.shell
+    banger("daemon", "start")  # its first start takes long here
+    banger.ok("run", "--name", "web", "--memory", "256M", "--overlay-size", SMALL)
+    banger.ok("run", "--name", "two", "--memory", "256M", "--no-wait")
+    web, two = show(banger, "web"), show(banger, "two")
+    assert web["storage"] == two["storage"] == "dm_snapshot"  # by itself
+    marks = shell("dmsetup info -c --noheadings -o name,uuid").split()
+    expected = [f"banger-0-{vm['id']}:BANGER-0-{vm['id']}" for vm in (web, two)]
+    assert sorted(marks) == sorted(expected)
+    # One loop device of the image for both, one of each layer.
+    loops = shell("losetup --list --noheadings --output BACK-FILE,RO,AUTOCLEAR").split()
+    assert len(loops) == 9
+    assert sum(word.endswith("/rootfs.ext4") for word in loops) == 1
+    assert set(loops[2::3]) == {"1"}
+
+    # A killed daemon takes nothing along.
+    banger.ok("exec", "web", "--", "sh", "-c", "echo kept >/root/kept; sync")
+    shell(f"kill -9 {banger.json('daemon', 'status')['pid']}")
+    assert show(banger, "web")["state"] == "running"
+    counted = int(shell(f"dmsetup status banger-0-{web['id']}").split()[3].split("/")[0]) * 512
+    assert abs(show(banger, "web")["overlay_used_bytes"] - counted) <= 1 << 20
+
+    # A restart of the host: no process, no device. All is made anew from the files.
+    pids = " ".join(str(show(banger, name)["pid"]) for name in ("web", "two"))
+    shell(
+        f"kill -9 {pids}; sleep 1; for name in $(dmsetup ls | cut -f 1); do"
+        " dmsetup remove --retry --noudevsync $name; done; losetup --list --noheadings >/tmp/loops;"
+        " test ! -s /tmp/loops"
+    )
+    banger.ok("start", "web")
+    assert banger.ok("exec", "web", "--", "cat", "/root/kept") == "kept\n"
+
+    # A guest that writes more than there is room for waits, and loses nothing.
+    write = "nohup dd if=/dev/urandom of=/root/big bs=1M count=80 conv=fsync >/dev/null 2>&1 &"
+    banger.ok("exec", "web", "--", "sh", "-c", write)
+    vm = until(banger, "web", "paused", "layer_full")
+    assert "vm set web --overlay-size" in vm["problem"]["resolution"]
+    status = shell(f"dmsetup status banger-0-{web['id']}")
+    used, total = map(int, status.split()[3].split("/"))
+    assert 0.6 < used / total < 1
+    banger.ok("vm", "set", "web", "--overlay-size", "512M")
+    until(banger, "web", "running", "")
+    script = "while pgrep -x dd >/dev/null; do sleep 0.2; done; wc -c </root/big; cat /root/kept"
+    assert banger.ok("exec", "web", "--", "sh", "-c", script) == f"{80 << 20}\nkept\n"
+    assert "Invalid" not in shell("dmsetup status")
+
+    # What is lost is said, and the rest goes away whole.
+    banger.ok("kill", "web")
+    assert web["id"] not in shell("dmsetup ls")
+    shell(f"rm {web['directory']}/root.cow")
+    ended, _, said = banger("start", "web")
+    assert ended == 10
+    assert "all that the VM has written on it is lost" in said
+    assert "try:" in said
+    banger.ok("rm", "--force", "web", "two")
+    left = shell("dmsetup ls; losetup --list --noheadings; ls /dev/dm-* 2>/dev/null || true")
+    assert left.strip() == "No devices found"
