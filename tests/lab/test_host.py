@@ -1,0 +1,94 @@
+"""A developer's host with Firecracker: the ordinary user ``dev``, with root only through sudo.
+
+The tests run in order and share two VMs. What is counted is what the host itself says.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.fakes.internet import WORLD, WORLD_HOST
+from tests.lab.session import Session
+from tests.plugins.lab import LabHome
+from tests.requirements import needs
+
+pytestmark = needs("lab")
+ROOT, UID = "/home/dev/h", 1000
+#: The world outside: a namespace called internet with a web server in it.
+_INTERNET = f"""ip netns add internet
+ip link add up0 type veth peer name world netns internet
+ip address add {WORLD_HOST}/24 dev up0; ip link set up0 up
+ip -n internet address add {WORLD}/24 dev world
+ip -n internet link set world up; ip -n internet link set lo up
+mkdir /tmp/www; echo the world >/tmp/www/index.html
+setsid ip netns exec internet python3 -m http.server --directory /tmp/www 80 >/dev/null 2>&1 &
+for i in $(seq 100); do ip netns exec internet ss -ltn | grep -q ':80 ' && exit 0; sleep 0.1; done
+exit 1"""
+
+
+@pytest.fixture(scope="module")
+def dev(lab: Session) -> LabHome:
+    """The user's banger, with the root side that ``banger setup`` installs."""
+    home = LabHome(lab, ROOT, user="dev")
+    home.environment |= {"BANGER_NAMES": "auto", "BANGER_STORAGE": "dm_snapshot"}
+    assert lab.control.run("sudo", "-n", "true", user="dev").returncode != 0
+    lab.shell("banger setup --user dev", timeout=120)
+    lab.shell(_INTERNET)
+    return home
+
+
+def _vm(banger: LabHome, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = banger.json("show", name)
+    return found
+
+
+def _objects(lab: Session) -> dict[str, int]:
+    """How many things on the host carry banger's mark, by kind."""
+    script = """echo "$(dmsetup table | grep -c ^banger-) $(ip -o link | grep -c ': bgr') \
+$(nft list tables | grep -c banger_) $(losetup --list --noheadings | wc -l) \
+$(pgrep -c -x firecracker)" || true"""
+    numbers = map(int, lab.shell(script).split())
+    return dict(zip(("dm", "tap", "table", "loop", "vmm"), numbers, strict=True))
+
+
+def test_the_doctor_has_seen_firecracker_run_a_guest(dev: LabHome) -> None:
+    result = dev("doctor", "--json")
+    found = json.loads(result.stdout)
+    checks = {check["name"]: check for check in found["checks"]}
+    assert checks["firecracker"]["status"] == "ok", checks["firecracker"]
+    assert "guest ran" in checks["firecracker"]["found"]
+    for name in ("root", "device-mapper"):
+        assert checks[name]["status"] == "ok", checks[name]
+    assert found["drivers"]["network"]["name"] == "tap"
+
+
+def test_two_vms_reach_the_world_and_each_other(dev: LabHome, lab: Session) -> None:
+    assert not any(_objects(lab).values())
+    dev.ok("run", "--name", "one", "--vcpu", "1", "--memory", "512", "--nat")
+    assert dev.ok("exec", "one", "--", "uname", "-s") == "Linux\n"
+    assert _objects(lab) == {"dm": 1, "tap": 1, "table": 1, "loop": 2, "vmm": 1}
+    fetch = "import urllib.request as u;print(u.urlopen('http://{}/',timeout=20).read().decode())"
+    asked = dev.ok("exec", "one", "--", "python3", "-c", fetch.format(WORLD))
+    assert asked.strip() == "the world"
+
+    dev.ok("run", "--name", "two", "--vcpu", "1", "--memory", "512")
+    assert _objects(lab) == {"dm": 2, "tap": 2, "table": 1, "loop": 3, "vmm": 2}
+    for name in ("one", "two"):
+        assert lab.shell(f"getent hosts {name}.vm").split()[0] == _vm(dev, name)["address"]
+    greet = "import socket;print(socket.create_connection(('two.vm',22),20).recv(7))"
+    assert dev.ok("exec", "one", "--", "python3", "-c", greet) == "b'SSH-2.0'\n"
+    dev.ok("exec", "one", "--", "sh", "-c", "echo kept >/root/note; sync")
+    dev.ok("rm", "--force", "two")
+    assert _objects(lab) == {"dm": 1, "tap": 1, "table": 1, "loop": 2, "vmm": 1}
+
+
+def test_delete_and_setup_remove_leave_nothing(dev: LabHome, lab: Session) -> None:
+    dev.ok("rm", "--force", "--all")
+    assert not any(_objects(lab).values())
+    assert ".vm" not in lab.shell("cat /etc/hosts")
+    dev.ok("daemon", "stop")
+    lab.shell("banger setup --user dev --remove", timeout=120)
+    assert lab.shell("ls /etc/sudoers.d /usr/local/lib").count("banger") == 0
