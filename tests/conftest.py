@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 pytest_plugins = [
+    "tests.plugins.properties",
     "tests.plugins.ladder",
     "tests.plugins.guards",
     "tests.plugins.fixtures",
