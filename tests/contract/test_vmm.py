@@ -313,3 +313,46 @@ async def test_many_at_once(vmm: VMM, boot: Boot) -> None:
         *(vmm.kill(m, s.process_name) for m, s in zip(machines, specs, strict=True))
     )
     assert not any(vmm.find(spec.process_name) for spec in specs)
+
+
+async def test_the_counters_of_a_guest_that_works_grow(vmm: VMM, boot: Boot) -> None:
+    spec = boot(b"busy\n", "flood")
+    machine = await vmm.launch(spec)
+    first = await vmm.counters(machine, spec.monitor_socket, spec.events)
+    assert 0 < first.resident_bytes < 64 << 30
+    assert first.proportional_bytes is not None
+    assert 0 < first.proportional_bytes <= first.resident_bytes
+    assert (first.disk_read_bytes, first.disk_written_bytes) == (0, 0)
+    later = first
+    async with asyncio.timeout(PATIENCE):
+        while later.cpu_seconds == first.cpu_seconds:
+            await asyncio.sleep(0.02)
+            later = await vmm.counters(machine, spec.monitor_socket, spec.events)
+    assert later.cpu_seconds > first.cpu_seconds
+    assert later.read_at > first.read_at
+
+
+async def test_a_paused_vmm_is_counted_too(vmm: VMM, boot: Boot) -> None:
+    spec = boot()
+    machine = await vmm.launch(spec)
+    await vmm.pause(spec.monitor_socket)
+    counters = await vmm.counters(machine, spec.monitor_socket, spec.events)
+    assert counters.disk_written_bytes == 0
+
+
+async def test_a_vmm_that_is_gone_counts_nothing(vmm: VMM, boot: Boot) -> None:
+    spec = boot()
+    machine = await vmm.launch(spec)
+    await vmm.kill(machine, spec.process_name)
+    with pytest.raises(VMMFailed):
+        await vmm.counters(machine, spec.monitor_socket, spec.events)
+
+
+async def test_a_monitor_that_is_silent_leaves_only_its_figures_out(vmm: VMM, boot: Boot) -> None:
+    spec = boot()
+    machine = await vmm.launch(spec)
+    spec.monitor_socket.unlink()
+    started = time.monotonic()
+    counters = await vmm.counters(machine, spec.monitor_socket, spec.events)
+    assert counters.resident_bytes > 0
+    assert time.monotonic() - started < PATIENCE

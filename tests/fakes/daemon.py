@@ -58,6 +58,8 @@ class FakeDaemon:
         #: Events of ``/v1/events`` without an operation.
         self.events: list[tuple[str, JSON]] = []
         self.cuts = 0
+        #: How often ``/v1/stats`` was asked for: a second of the fake VMs' life each.
+        self.looks = 0
         self._counter = 0
         self.changed = threading.Condition()
 

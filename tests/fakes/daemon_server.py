@@ -27,6 +27,30 @@ def wrong_state(vm: JSON, cause: str, verb: str) -> Refusal:
     return conflict(f"VM {vm['name']!r} is {vm['state']}", cause, resolution=resolution)
 
 
+def stats_of(vm: JSON, looks: int) -> JSON:
+    """Half a core, 1 MiB read and 2 MiB written a second; a user-mode network counts nothing."""
+    second, counts = float(looks), vm["network"] == "tap"
+    stats = {key: vm[key] for key in ("id", "name", "state", "vcpus", "uptime_seconds")}
+    return stats | {
+        "started_at": vm["started_at"] or CREATED,
+        "read_at": 1000.0 + second,
+        "cpu_seconds": 7.0 + 0.5 * second,
+        "memory_bytes": vm["memory_mib"] << 20,
+        "resident_bytes": 300 << 20,
+        "proportional_bytes": 280 << 20,
+        "disk_read_bytes": int(second) << 20,
+        "disk_written_bytes": int(second) << 21,
+        "overlay_bytes": vm["overlay_bytes"],
+        "overlay_used_bytes": vm["overlay_used_bytes"],
+        "received_bytes": 5000 * looks if counts else None,
+        "sent_bytes": 3000 * looks if counts else None,
+        "received_packets": 50 * looks if counts else None,
+        "sent_packets": 30 * looks if counts else None,
+        "received_drops": 0 if counts else None,
+        "sent_drops": 0 if counts else None,
+    }
+
+
 class Handler(BaseHTTPRequestHandler):
     """One request."""
 
@@ -109,6 +133,10 @@ class Handler(BaseHTTPRequestHandler):
                 self._create(body)
             case (method, "v1", "vms", ref, *rest):
                 self._vm(method, fake.find(fake.vms, ref, "VM"), rest, query, body)
+            case ("GET", "v1", "stats"):
+                fake.looks += 1
+                running = [vm for vm in fake.vms.values() if vm["state"] in ("running", "paused")]
+                self._json({"stats": [stats_of(vm, fake.looks) for vm in running]})
             case ("GET", "v1", "images"):
                 self._json({"images": list(fake.images.values())})
             case ("POST", "v1", "images"):

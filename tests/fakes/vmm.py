@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import itertools
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
@@ -12,6 +13,7 @@ from typing import get_args
 from banger.drivers.vmm.base import (
     BootSpec,
     Capabilities,
+    Counters,
     RunState,
     VMMExit,
 )
@@ -34,6 +36,7 @@ class _Process:
     spec: BootSpec
     machine: Machine
     state: RunState = RunState.RUNNING
+    cpu_seconds: float = 0.0
     gone: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
 
 
@@ -129,6 +132,14 @@ class FakeVMM:
 
     async def run_state(self, monitor_socket: Path) -> RunState:
         return self._behind(monitor_socket).state
+
+    async def counters(self, machine: Machine, monitor_socket: Path, events: Path) -> Counters:
+        for process in self._live.values():
+            if process.machine == machine:
+                used = process.state is RunState.RUNNING
+                process.cpu_seconds += 0.01 if used else 0.0
+                return Counters(time.monotonic(), process.cpu_seconds, 1 << 20, 1 << 19, 0, 0)
+        raise VMMFailed(f"the VMM process {machine.pid} is gone")
 
     async def pause(self, monitor_socket: Path) -> None:
         self._behind(monitor_socket).state = RunState.PAUSED

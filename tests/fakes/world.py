@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,10 +12,10 @@ from pathlib import Path
 from banger.drivers.dns.base import NameStatus, Publication
 from banger.drivers.guest.base import Chunk, GuestCommand, Identity, LayerTarget
 from banger.drivers.image.base import BuildFolders, BuiltImage, ProgressCallback
-from banger.drivers.network.base import Attachment
+from banger.drivers.network.base import Attachment, Traffic
 from banger.drivers.storage.base import RootfsSpec
-from banger.drivers.vmm.base import BootSpec, Capabilities, RunState, VMMExit
-from banger.errors import DeadlineExceeded, InvalidInput
+from banger.drivers.vmm.base import BootSpec, Capabilities, Counters, RunState, VMMExit
+from banger.errors import DeadlineExceeded, InvalidInput, VMMFailed
 from banger.host import files
 from banger.model.image import ImageSpec
 from banger.model.lifecycle import ExitReason
@@ -102,6 +103,13 @@ class FakeVMM:
         return False
 
     def bound_logs(self, *logs: Path) -> None: ...
+
+    async def counters(self, machine: Machine, monitor_socket: Path, events: Path) -> Counters:
+        if not any(
+            json.loads(path.read_text()) == asdict(machine) for path in self._folder.iterdir()
+        ):
+            raise VMMFailed(f"the VMM process {machine.pid} is gone")
+        return Counters(time.monotonic(), 1.5, 64 << 20, 32 << 20, 4096, 8192)
 
     async def press_power(self, monitor_socket: Path) -> bool:
         self.pressed.append(monitor_socket)
@@ -232,6 +240,11 @@ class FakeNetwork:
     ) -> None:
         (self._folder / lease.tap).write_text(vm_id)
         await self.admit(lease, vm_id, reach, dns_port)
+
+    def traffic(self, lease: Lease) -> Traffic | None:
+        if not (self._folder / lease.tap).exists():
+            return None
+        return Traffic(1000, 500, 10, 5, 0, 1)
 
     async def admit(self, lease: Lease, vm_id: str, reach: Reach, dns_port: int = 0) -> None:
         assert (self._folder / lease.tap).read_text() == vm_id

@@ -84,6 +84,44 @@ class VMs(Struct, frozen=True):
     vms: list[VM]
 
 
+class Stats(Struct, frozen=True):
+    """What a running VM has used since its start; null where nobody can tell.
+
+    ``read_at`` is the moment in seconds of a clock that never goes back: of two answers, the
+    difference of a counter by that of ``read_at`` is a rate, as long as ``started_at`` is the
+    same. ``memory_bytes`` is what the guest was given, ``resident_bytes`` what its VMM holds,
+    ``proportional_bytes`` the same with shared pages in parts. Network figures are the guest's.
+    """
+
+    id: str
+    name: str
+    state: str
+    vcpus: int
+    started_at: datetime
+    uptime_seconds: float
+    read_at: float
+    cpu_seconds: float
+    memory_bytes: int
+    resident_bytes: int
+    proportional_bytes: int | None
+    disk_read_bytes: int | None
+    disk_written_bytes: int | None
+    overlay_bytes: int | None
+    overlay_used_bytes: int | None
+    received_bytes: int | None
+    sent_bytes: int | None
+    received_packets: int | None
+    sent_packets: int | None
+    received_drops: int | None
+    sent_drops: int | None
+
+
+class AllStats(Struct, frozen=True):
+    """Every VM that runs, oldest first."""
+
+    stats: list[Stats]
+
+
 class Access(Struct, frozen=True):
     """How to reach a guest. ``ssh`` is the argv of OpenSSH up to and including user@host."""
 

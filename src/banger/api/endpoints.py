@@ -209,6 +209,10 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         description=_FRAMES,
         errors=(409, 504),
     ),
+    Endpoint(
+        "GET", routes.VM_STATS, "statsOfVM", "What a VM uses", 200, bodies.Stats, errors=(409,)
+    ),
+    Endpoint("GET", routes.STATS, "stats", "What all running VMs use", 200, bodies.AllStats),
     Endpoint("GET", routes.IMAGES, "listImages", "All images", 200, bodies.Images),
     Endpoint(
         "POST",

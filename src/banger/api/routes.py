@@ -4,7 +4,7 @@ from __future__ import annotations
 
 VERSIONS = ("v1",)
 #: Names of abilities added since ``v1``; a client asks here, never for a version number.
-EXTENSIONS: tuple[str, ...] = ()
+EXTENSIONS: tuple[str, ...] = ("stats",)
 
 ROOT = "/"
 DESCRIPTION = "/openapi.json"
@@ -25,7 +25,9 @@ VM_NAT = "/v1/vms/{ref}/nat"
 VM_FORWARD = "/v1/vms/{ref}/forward"
 VM_ACCESS = "/v1/vms/{ref}/access"
 VM_LOGS = "/v1/vms/{ref}/logs"
+VM_STATS = "/v1/vms/{ref}/stats"
 VM_EXEC = "/v1/vms/{ref}/exec"
+STATS = "/v1/stats"
 IMAGES = "/v1/images"
 IMAGE = "/v1/images/{ref}"
 OPERATIONS = "/v1/operations"

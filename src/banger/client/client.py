@@ -13,6 +13,7 @@ from banger.client.views import (
     ImageView,
     JSONObject,
     OperationView,
+    StatsView,
     VMView,
 )
 from banger.errors import BangerError, InvalidInput, from_dict
@@ -176,6 +177,10 @@ class BangerClient:
         """The serial console's log; ``lines`` from its end, 0 for all."""
         query = f"follow={'true' if follow else 'false'}&lines={lines}"
         return self.stream(f"/v1/vms/{_part(ref, 'VM')}/logs?{query}")
+
+    def all_stats(self) -> list[StatsView]:
+        """What every running VM has used."""
+        return cast("list[StatsView]", self.call("GET", "/v1/stats").get("stats", []))
 
     # images
     def images(self) -> list[ImageView]:

@@ -73,6 +73,35 @@ class VMView(TypedDict):
     forwards: list[ForwardView]
 
 
+class StatsView(TypedDict):
+    """What a running VM has used since its start; None where nobody can tell.
+
+    ``read_at`` is the moment in seconds of a monotonic clock.
+    """
+
+    id: str
+    name: str
+    state: str
+    vcpus: int
+    started_at: str
+    uptime_seconds: float
+    read_at: float
+    cpu_seconds: float
+    memory_bytes: int
+    resident_bytes: int
+    proportional_bytes: int | None
+    disk_read_bytes: int | None
+    disk_written_bytes: int | None
+    overlay_bytes: int | None
+    overlay_used_bytes: int | None
+    received_bytes: int | None
+    sent_bytes: int | None
+    received_packets: int | None
+    sent_packets: int | None
+    received_drops: int | None
+    sent_drops: int | None
+
+
 class ImageView(TypedDict):
     """An image; sizes are bytes."""
 

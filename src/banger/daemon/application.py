@@ -21,6 +21,7 @@ from banger.daemon.handlers import (
     images,
     operations,
     power,
+    stats,
     system,
     vms,
 )
@@ -53,7 +54,9 @@ ROUTES = {
     routes.VM_FORWARD: connectivity.Forwards,
     routes.VM_ACCESS: access.Access,
     routes.VM_LOGS: access.Logs,
+    routes.VM_STATS: stats.VMStats,
     routes.VM_EXEC: execution.Exec,
+    routes.STATS: stats.Stats,
     routes.IMAGES: images.Images,
     routes.IMAGE: images.Image,
     routes.OPERATIONS: operations.Operations,

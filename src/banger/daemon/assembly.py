@@ -16,6 +16,7 @@ from banger.service.fill_watch import FillWatch
 from banger.service.images import ImageService
 from banger.service.operations import OperationService
 from banger.service.power import PowerService
+from banger.service.stats import StatsService
 from banger.service.supervision import Supervisor
 from banger.service.vms import VMService
 
@@ -49,6 +50,7 @@ class Assembly:
             operations=self._operations,
             events=context.events,
             access=AccessService(context, vms),
+            stats=StatsService(context, vms),
             facts=facts,
             drivers=drivers,
             changes=lambda: context.database.changes,

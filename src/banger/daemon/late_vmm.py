@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from banger.drivers.vmm.base import VMM, BootSpec, Capabilities, RunState, VMMExit
+from banger.drivers.vmm.base import VMM, BootSpec, Capabilities, Counters, RunState, VMMExit
 from banger.model.network import Forward
 from banger.model.vm import Machine
 
@@ -62,6 +62,9 @@ class LateVMM:
 
     async def run_state(self, monitor_socket: Path) -> RunState:
         return await self._vmm.run_state(monitor_socket)
+
+    async def counters(self, machine: Machine, monitor_socket: Path, events: Path) -> Counters:
+        return await self._vmm.counters(machine, monitor_socket, events)
 
     async def pause(self, monitor_socket: Path) -> None:
         await self._vmm.pause(monitor_socket)

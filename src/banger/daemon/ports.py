@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from banger.drivers.guest.base import GuestCommand, GuestProcess
+from banger.drivers.network.base import Traffic
+from banger.drivers.vmm.base import Counters
 from banger.model.image import Image
 from banger.model.network import Forward
 from banger.model.operation import Operation, StepRecord
+from banger.model.storage import DiskUsage
 from banger.model.vm import VM
 from banger.service.events import Published
 from banger.service.requests import BuildRequest, CreateRequest, SetRequest
@@ -168,6 +171,28 @@ class Access(Protocol):
     async def logs(self, reference: str, *, lines: int, follow: bool) -> AsyncIterator[bytes]: ...
 
 
+class VMStats(Protocol):
+    """One look at a running VM."""
+
+    @property
+    def vm(self) -> VM: ...
+    @property
+    def uptime_seconds(self) -> float: ...
+    @property
+    def counters(self) -> Counters: ...
+    @property
+    def overlay(self) -> DiskUsage | None: ...
+    @property
+    def traffic(self) -> Traffic | None: ...
+
+
+class Stats(Protocol):
+    """``service.stats``."""
+
+    async def of(self, reference: str) -> VMStats: ...
+    async def all(self) -> Sequence[VMStats]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class DriverFact:
     """The driver that ``auto`` means and why; the last two are known of a VMM only."""
@@ -219,6 +244,7 @@ class Services:
     operations: Operations
     events: Events
     access: Access
+    stats: Stats
     facts: DaemonFacts
     drivers: Callable[[], Awaitable[DriverFacts]]
     changes: Callable[[], int]

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from banger.api import bodies
-from banger.daemon.ports import Endpoint, ImageFacts, Progress, VMFacts
+from banger.daemon.ports import Endpoint, ImageFacts, Progress, VMFacts, VMStats
 from banger.model.lifecycle import VMState
 from banger.model.operation import Operation, StepRecord
+from banger.model.vm import MIB
 
 _ALIVE = frozenset({VMState.RUNNING, VMState.PAUSED, VMState.STOPPING})
 
@@ -64,6 +65,33 @@ def view_vm(facts: VMFacts, now: float) -> bodies.VM:
             )
             for f in spec.reach.forwards
         ],
+    )
+
+
+def view_stats(found: VMStats) -> bodies.Stats:
+    vm, counters, overlay, traffic = found.vm, found.counters, found.overlay, found.traffic
+    return bodies.Stats(
+        id=vm.id,
+        name=vm.name,
+        state=vm.state.value,
+        vcpus=vm.spec.vcpus,
+        started_at=moment(vm.started_at),
+        uptime_seconds=round(found.uptime_seconds, 1),
+        read_at=counters.read_at,
+        cpu_seconds=counters.cpu_seconds,
+        memory_bytes=vm.spec.memory_mib * MIB,
+        resident_bytes=counters.resident_bytes,
+        proportional_bytes=counters.proportional_bytes,
+        disk_read_bytes=counters.disk_read_bytes,
+        disk_written_bytes=counters.disk_written_bytes,
+        overlay_bytes=overlay.limit_bytes if overlay else None,
+        overlay_used_bytes=overlay.used_bytes if overlay else None,
+        received_bytes=traffic.received_bytes if traffic else None,
+        sent_bytes=traffic.sent_bytes if traffic else None,
+        received_packets=traffic.received_packets if traffic else None,
+        sent_packets=traffic.sent_packets if traffic else None,
+        received_drops=traffic.received_drops if traffic else None,
+        sent_drops=traffic.sent_drops if traffic else None,
     )
 
 

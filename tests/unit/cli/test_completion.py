@@ -33,7 +33,7 @@ def complete(banger: CLIHome, line: str, shell: str = "bash", **variables: str) 
 
 
 def test_commands_and_options(banger: CLIHome) -> None:
-    assert complete(banger, "banger st") == ["start", "stop"]
+    assert complete(banger, "banger st") == ["stats", "start", "stop"]
     assert complete(banger, "banger vm re") == ["restart", "resume", "rename", "rebuild"]
     assert "--overlay-size" in complete(banger, "banger run --o")
     assert complete(banger, "banger completion ") == ["bash", "zsh", "fish"]

@@ -20,6 +20,18 @@ class Attachment:
     dns_port: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What a guest has received and sent since its interface was made; all only grow."""
+
+    received_bytes: int
+    sent_bytes: int
+    received_packets: int
+    sent_packets: int
+    received_drops: int
+    sent_drops: int
+
+
 class Network(Protocol):
     """Connects a VM's one interface. Every method is idempotent and accepts "already so"."""
 
@@ -73,4 +85,8 @@ class Network(Protocol):
 
     async def detach(self, lease: Lease, vm_id: str) -> None:
         """Remove the host side, and only if it carries our mark."""
+        ...
+
+    def traffic(self, lease: Lease) -> Traffic | None:
+        """What went through the host side; ``None`` if that is absent or does not count."""
         ...

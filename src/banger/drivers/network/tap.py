@@ -9,7 +9,7 @@ from pathlib import Path
 
 from banger import naming
 from banger.drivers.network import addressing
-from banger.drivers.network.base import Attachment
+from banger.drivers.network.base import Attachment, Traffic
 from banger.host.privilege import Privilege
 from banger.model.network import CLOSED, Lease, Reach
 from banger.model.operation import Presence
@@ -124,6 +124,9 @@ class Tap:
             alias = self._alias(vm_id)
             await self._privilege.call([NatClear(lease.tap, alias), TapDelete(lease.tap, alias)])
 
+    def traffic(self, lease: Lease) -> Traffic | None:
+        return traffic_of(lease.tap)
+
     def _alias(self, vm_id: str) -> str:
         return naming.tap_alias(self._uid, vm_id)
 
@@ -170,6 +173,29 @@ def _is_routed(attachment: Attachment) -> bool:
     return any(
         route.network == network and route.interface == lease.tap for route in _host_routes()
     )
+
+
+def traffic_of(interface: str, root: Path = Path("/sys/class/net")) -> Traffic | None:
+    """The counters of a TAP from the guest's side; ``None`` if there is no such interface.
+
+    What the host receives from a TAP, the guest has sent (Linux's ``sysfs-class-net-statistics``).
+    """
+    folder = root / interface / "statistics"
+
+    def value(name: str) -> int:
+        return int((folder / name).read_text())
+
+    try:
+        return Traffic(
+            received_bytes=value("tx_bytes"),
+            sent_bytes=value("rx_bytes"),
+            received_packets=value("tx_packets"),
+            sent_packets=value("rx_packets"),
+            received_drops=value("tx_dropped"),
+            sent_drops=value("rx_dropped"),
+        )
+    except (OSError, ValueError):
+        return None
 
 
 def networks_in_use() -> list[ipaddress.IPv4Network]:

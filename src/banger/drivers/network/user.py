@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from banger import naming
 from banger.drivers.network import addressing
-from banger.drivers.network.base import Attachment
+from banger.drivers.network.base import Attachment, Traffic
 from banger.errors import Conflict
 from banger.host import process
 from banger.model.network import CLOSED, Lease, Reach
@@ -83,6 +83,9 @@ class User:
 
     async def detach(self, lease: Lease, vm_id: str) -> None:  # noqa: ARG002 - the protocol's
         return  # the port is free as soon as the VMM is gone
+
+    def traffic(self, lease: Lease) -> Traffic | None:  # noqa: ARG002 - the protocol's
+        return None  # QEMU's user-mode network counts nothing
 
 
 def ports_of(uid: int, vm_id: str) -> Iterator[int]:

@@ -16,6 +16,9 @@ from banger.model.vm import Machine
 #: The name of the virtio-serial port behind ``agent_socket``, as the guest sees it in
 #: /sys/class/virtio-ports/*/name.
 AGENT_PORT = "banger.0"
+#: Seconds that a VMM gets to tell its counters: it takes milliseconds, and one that hangs must
+#: not keep the figures of the others back.
+COUNTERS_TIMEOUT = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,25 @@ class RunState(StrEnum):
     DRIVE_FAILED = "drive-failed"
 
 
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What a VMM has used since its start, as it was at one moment.
+
+    ``read_at`` is that moment in seconds of the host's monotonic clock, so that two looks make
+    a rate. Bytes and seconds only grow; memory is what it is now. ``None``: nobody can tell.
+    """
+
+    read_at: float
+    #: Of one core, the guest's and the VMM's own work together.
+    cpu_seconds: float
+    resident_bytes: int
+    #: Pages that several VMMs share count in parts here (PSS of proc(5)).
+    proportional_bytes: int | None
+    #: Of all drives, as the guest asked for them.
+    disk_read_bytes: int | None
+    disk_written_bytes: int | None
+
+
 class VMM(Protocol):
     """Starts, watches and ends VMM processes. They outlive the daemon.
 
@@ -172,6 +194,13 @@ class VMM(Protocol):
 
     async def run_state(self, monitor_socket: Path) -> RunState:
         """What the VMM is doing. Raises ``VMMFailed``, ``DeadlineExceeded`` if it hangs."""
+        ...
+
+    async def counters(self, machine: Machine, monitor_socket: Path, events: Path) -> Counters:
+        """What the VMM has used since its start. Raises ``VMMFailed`` if it is gone.
+
+        A monitor that does not answer within ``COUNTERS_TIMEOUT`` only leaves figures out.
+        """
         ...
 
     async def pause(self, monitor_socket: Path) -> None:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pwd
 import signal
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
-from banger.errors import PermissionRefused
-from banger.host import process
+from banger.drivers.vmm.base import Counters
+from banger.errors import PermissionRefused, VMMFailed
+from banger.host import process, process_usage
 from banger.model.vm import Machine
+
+
+@dataclass(frozen=True, slots=True)
+class DiskCounters:
+    """Bytes that a guest has read from and written to all its drives since its start."""
+
+    read_bytes: int
+    written_bytes: int
 
 
 def unprivileged_user() -> tuple[int, int] | None:
@@ -84,3 +96,27 @@ async def end(machine: Machine, mark: str) -> None:
             resolution=f"sudo kill -9 {machine.pid}",
         ) from error
     await wait_gone(machine)
+
+
+async def counters(machine: Machine, disks: DiskCounters | None) -> Counters:
+    """What the process has used, with what its VMM told of the drives.
+
+    Raises ``VMMFailed`` if it is gone.
+    """
+    usage = None
+    if machine.boot_id == process.boot_id():
+        usage = await asyncio.to_thread(process_usage.read, machine.pid, machine.start_ticks)
+    if usage is None:
+        raise VMMFailed(
+            f"the VMM process {machine.pid} is gone",
+            cause="it ended before it could be looked at",
+            resolution="banger ls",
+        )
+    return Counters(
+        read_at=time.monotonic(),
+        cpu_seconds=usage.cpu_seconds,
+        resident_bytes=usage.resident_bytes,
+        proportional_bytes=usage.proportional_bytes,
+        disk_read_bytes=disks.read_bytes if disks else None,
+        disk_written_bytes=disks.written_bytes if disks else None,
+    )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 from collections.abc import Sequence
 from pathlib import Path
 
 from banger.drivers.vmm import child, console_log
-from banger.drivers.vmm.base import BootSpec, Capabilities, RunState, VMMExit
+from banger.drivers.vmm.base import BootSpec, Capabilities, Counters, RunState, VMMExit
 from banger.drivers.vmm.firecracker import (
     bodies,
     boot_record,
@@ -19,6 +18,7 @@ from banger.drivers.vmm.firecracker import (
     jailed,
     readings,
     rights,
+    usage,
     workspace,
 )
 from banger.drivers.vmm.firecracker.boot_record import BootRecord
@@ -195,10 +195,7 @@ class FirecrackerVMM:
         return readings.exit_of(spec_events, console_log, log)
 
     def bound_logs(self, *logs: Path) -> None:
-        for log in logs:
-            for path in (log, workspace.metrics_of(log)):
-                with contextlib.suppress(OSError):
-                    console_log.bound(path)
+        usage.bound(logs)
 
     async def kill(self, machine: Machine, process_name: str) -> None:
         if jailed.is_jailed(machine):
@@ -236,6 +233,9 @@ class FirecrackerVMM:
     async def run_state(self, monitor_socket: Path) -> RunState:
         info = await client.call(monitor_socket, bodies.GET_INFO, timeout=_CALL_TIMEOUT)
         return RunState.RUNNING if info.get("state") == "Running" else RunState.PAUSED
+
+    async def counters(self, machine: Machine, monitor_socket: Path, events: Path) -> Counters:
+        return await usage.counters(machine, monitor_socket, events)
 
     async def pause(self, monitor_socket: Path) -> None:
         await client.call(monitor_socket, bodies.PAUSE, timeout=_CALL_TIMEOUT)

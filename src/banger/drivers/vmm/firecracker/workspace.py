@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from banger.drivers.vmm.base import BootSpec
-from banger.drivers.vmm.firecracker import bodies, rights
+from banger.drivers.vmm.firecracker import bodies, metrics, rights
 from banger.drivers.vmm.firecracker.rights import User, grant, may
 from banger.errors import Conflict
 from banger.host import files
@@ -113,6 +113,7 @@ def made(spec: BootSpec, executable: Path, note: bytes) -> Iterator[Workspace]:
             if spec.initrd is not None:
                 link(bodies.INITRD, keep(_open(spec.initrd, os.O_RDONLY, user, os.R_OK)))
             link(LOG, keep(_log(spec.log, user)))
+            metrics.forget(metrics_of(spec.events))
             link(bodies.METRICS, keep(_log(metrics_of(spec.events), user)))
             events = _log(spec.events, None)
             stack.callback(os.close, events)

@@ -11,8 +11,17 @@ from pathlib import Path
 
 from banger.drivers.vmm import child, console_log
 from banger.drivers.vmm.architecture import KERNEL_HEAD, Accelerator, Architecture, of_host
-from banger.drivers.vmm.base import BootSpec, Capabilities, RunState, VMMExit
+from banger.drivers.vmm.base import (
+    COUNTERS_TIMEOUT,
+    BootSpec,
+    Capabilities,
+    Counters,
+    RunState,
+    VMMExit,
+)
+from banger.drivers.vmm.child import DiskCounters
 from banger.drivers.vmm.qemu import exit_reason, monitor, user_ports
+from banger.drivers.vmm.qemu.block_stats import disk_counters
 from banger.drivers.vmm.qemu.command_line import Platform, render
 from banger.drivers.vmm.qemu.descriptors import may_read, opened
 from banger.errors import DeadlineExceeded, HostNotReady, InvalidInput, VMMFailed
@@ -169,6 +178,13 @@ class QemuVMM:
                 case "io-error":
                     return RunState.DRIVE_FAILED
         return RunState.PAUSED
+
+    async def counters(self, machine: Machine, monitor_socket: Path, events: Path) -> Counters:  # noqa: ARG002 - the protocol's
+        disks: DiskCounters | None = None
+        with contextlib.suppress(VMMFailed, DeadlineExceeded):
+            async with monitor.connected(monitor_socket, timeout=COUNTERS_TIMEOUT) as client:
+                disks = disk_counters(await client.query("query-blockstats"))
+        return await child.counters(machine, disks)
 
     async def pause(self, monitor_socket: Path) -> None:
         async with monitor.connected(monitor_socket, timeout=_MONITOR_TIMEOUT) as client:

@@ -52,6 +52,10 @@ class Monitor:
                 raise _refused(command, reply["error"])
             return reply.get("return")
 
+    async def query(self, command: str) -> object:
+        """Run a command without arguments and return what it gave back, whatever that is."""
+        return await self._returned(command, None)
+
     async def human(self, line: str) -> str:
         """Run a line of the human monitor and return what it prints, as a rule nothing."""
         answer = await self._returned("human-monitor-command", {"command-line": line})
