@@ -13,6 +13,7 @@ BENCHMARKS = {
     "commands": ("bench.commands", 21),
     "daemon": ("bench.daemon", 11),
     "tiny-starts": ("bench.tiny_starts", 3),
+    "daemon-starts": ("bench.daemon_starts", 3),
     "cold-run": ("bench.cold_run", 7),
     "image-build": ("bench.image_build", 2),
 }

@@ -43,18 +43,16 @@ async def _measure(program: FirecrackerBinary, rounds: int) -> list[str]:
     async def driver(spec: BootSpec) -> int:
         return (await vmm.launch(spec)).pid
 
-    async def bare(spec: BootSpec) -> int:
-        return await _bare(program.path, spec)
-
+    bare = bare_starter(program)
     lines = [f"tiny guests on Firecracker {program.version} (n={rounds} x {VMS} VMs, interleaved)"]
     memory = 0.0
     for workers in WORKERS:
         rates: dict[str, list[float]] = {"bare": [], "driver": []}
         seconds: list[float] = []
-        for turn in range(rounds):
+        for number in range(rounds):
             order: list[tuple[str, Start]] = [("bare", bare), ("driver", driver)]
-            for name, start in order if turn % 2 == 0 else reversed(order):
-                rate, times, held = await _turn(start, workers)
+            for name, start in order if number % 2 == 0 else reversed(order):
+                rate, times, held = await turn(start, workers, VMS)
                 rates[name].append(rate)
                 if name == "driver":
                     seconds += times
@@ -72,12 +70,21 @@ async def _measure(program: FirecrackerBinary, rounds: int) -> list[str]:
     return lines
 
 
-async def _turn(start: Start, workers: int) -> tuple[float, list[float], float]:
+def bare_starter(program: FirecrackerBinary) -> Start:
+    """Starts without anything of banger around it."""
+
+    async def bare(spec: BootSpec) -> int:
+        return await _bare(program.path, spec)
+
+    return bare
+
+
+async def turn(start: Start, workers: int, count: int) -> tuple[float, list[float], float]:
     """VMs a second, the seconds of each start, and the PSS of one VMM in MiB."""
     folder = Path(tempfile.mkdtemp(prefix="bgr-bench-"))
     pids: list[int] = []
     times: list[float] = []
-    waiting = [_spec(folder) for _ in range(VMS)]
+    waiting = [_spec(folder) for _ in range(count)]
 
     async def work() -> None:
         while waiting:
@@ -89,8 +96,8 @@ async def _turn(start: Start, workers: int) -> tuple[float, list[float], float]:
     began = time.monotonic()
     try:
         await asyncio.gather(*(work() for _ in range(workers)))
-        rate = VMS / (time.monotonic() - began)
-        return rate, times, _pss_mib(pids[0])
+        rate = count / (time.monotonic() - began)
+        return rate, times, pss_mib(pids[0])
     finally:
         _end(pids)
         shutil.rmtree(folder)
@@ -154,7 +161,7 @@ async def _bare(program: Path, spec: BootSpec) -> int:
     return pid
 
 
-def _pss_mib(pid: int) -> float:
+def pss_mib(pid: int) -> float:
     """Proportional memory of the process in MiB; a tiny guest touches next to none of its own."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
         if line.startswith("Pss:"):

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from banger.drivers.storage.base import RootfsSpec
 from banger.host import files
+from banger.host.threads import in_thread
 from banger.model.lifecycle import VMState
 from banger.model.operation import Presence
 from banger.model.vm import VM
@@ -60,8 +61,8 @@ class MakeHostKey(VMStep):
     title = "make the SSH host key"
 
     async def apply(self, report: Report) -> dict[str, object]:
-        guest = self.context.drivers.guest
-        public = guest.new_host_key(self.context.paths.host_key(self.vm_id))
+        guest, private = self.context.drivers.guest, self.context.paths.host_key(self.vm_id)
+        public = await in_thread(lambda _stopped: guest.new_host_key(private))
         return {"public": public}
 
 
@@ -128,7 +129,8 @@ class CreatePlan(VMPlan):
 
     async def settle(self) -> None:
         await super().settle()
-        pin_host_keys(self.context)
+        if self.operation.status.ended:
+            pin_host_keys(self.context)
 
 
 def forget_vm(context: Context, vm: VM) -> None:

@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from banger.errors import BangerError, Cancelled, Conflict, DeadlineExceeded, InternalError
 from banger.model.operation import (
@@ -53,7 +53,7 @@ class Engine:
                 plan.observed[step.name] = done[position].observed
                 continue
             try:
-                await self._do(plan, position, step)
+                await self._do(plan, steps, position, done)
             except asyncio.CancelledError:
                 if self.abandoned:
                     raise
@@ -89,9 +89,13 @@ class Engine:
             _log.info("finishing the undo of %s: %s", operation.id, from_before)
         return await self._fail(plan, list(plan.steps()), error, status)
 
-    async def _do(self, plan: Plan, position: int, step: Step) -> None:
+    async def _do(
+        self, plan: Plan, steps: list[Step], position: int, done: Collection[int]
+    ) -> None:
+        step = steps[position]
         place = f"{plan.kind}.{step.name}"
-        self._journal(plan, position, step, StepPhase.INTENT, {})
+        if plan.begun != position:
+            self._journal(plan, position, step, StepPhase.INTENT, {})
         await self._context.failpoints.reach(f"{place}.before")
         if step.probe() is Presence.FOREIGN:
             cause, resolution = step.obstacle()
@@ -105,7 +109,15 @@ class Engine:
         observed = await step.apply(report)
         await self._context.failpoints.reach(f"{place}.after")
         plan.observed[step.name] = observed
-        self._journal(plan, position, step, StepPhase.DONE, observed)
+        following = position + 1
+        if following < len(steps) and following not in done:
+            # In the same transaction: one wait for the disk between two steps.
+            self._journal(
+                plan, position, step, StepPhase.DONE, observed, following=steps[following]
+            )
+            plan.begun = following
+        else:
+            self._journal(plan, position, step, StepPhase.DONE, observed)
         await plan.settle()
 
     def _journal(
@@ -115,24 +127,36 @@ class Engine:
         step: Step,
         phase: StepPhase,
         observed: dict[str, object],
+        *,
+        following: Step | None = None,
     ) -> None:
-        context = self._context
+        """Write one step's phase, and with it the intent of the ``following`` one if given."""
+        context, written = self._context, [(position, step, phase)]
+        if following is not None:
+            written.append((position + 1, following, StepPhase.INTENT))
         with context.database.transaction():
             context.operations.put_step(
                 StepRecord(plan.operation.id, position, step.name, phase, observed)
             )
             if phase is StepPhase.DONE:
                 step.commit(observed)
-        context.events.publish(
-            "step",
-            {
-                "operation_id": plan.operation.id,
-                "position": position,
-                "name": step.name,
-                "title": step.title,
-                "phase": phase.value,
-            },
-        )
+            if following is not None:
+                context.operations.put_step(
+                    StepRecord(
+                        plan.operation.id, position + 1, following.name, StepPhase.INTENT, {}
+                    )
+                )
+        for number, told, reached in written:
+            context.events.publish(
+                "step",
+                {
+                    "operation_id": plan.operation.id,
+                    "position": number,
+                    "name": told.name,
+                    "title": told.title,
+                    "phase": reached.value,
+                },
+            )
 
     async def _fail(
         self, plan: Plan, steps: list[Step], error: BangerError, status: OperationStatus

@@ -70,6 +70,8 @@ class Plan(ABC):
     operation: Operation
     #: What each step that is done observed, by step name.
     observed: dict[str, dict[str, object]]
+    #: The position of the step whose intent was written together with the end of the last one.
+    begun: int = -1
 
     @classmethod
     def also_busy(cls, arguments: Mapping[str, object]) -> tuple[str, ...]:  # noqa: ARG003 - a plan on two VMs needs them

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
+from collections.abc import Callable
 from typing import Any
 
 from banger.errors import NotFound
+from banger.host.threads import in_thread
 from banger.model.image import Image
 from banger.model.lifecycle import ExitReason, VMState
 from banger.model.operation import Operation
 from banger.model.vm import VM, Exit
+from banger.paths import Paths
 from banger.service import record
 from banger.service.context import Context
 from banger.service.steps import Plan
@@ -56,8 +60,12 @@ class VMPlan(TargetPlan):
     async def settle(self) -> None:
         vm = self.context.vms.get(self.operation.target_id)
         if vm is not None and vm.generation != self._written:
-            record.write_vm(self.context.paths, vm)
+            await in_thread(functools.partial(_write, self.context.paths, vm))
             self._written = vm.generation
+
+
+def _write(paths: Paths, vm: VM, _stopped: Callable[[], bool]) -> None:
+    record.write_vm(paths, vm)
 
 
 class ImagePlan(TargetPlan):

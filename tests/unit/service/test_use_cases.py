@@ -218,3 +218,29 @@ async def test_a_command_waits_for_the_guests_init(
     process = await house.access.execute("web", GuestCommand(("reboot",)))
     assert answers == []
     assert await process.status() == 7
+
+
+async def test_between_two_steps_the_disk_is_waited_for_once(house: House) -> None:
+    before = house.context.database.changes
+    await create(house)
+    # Admitted, the first step begun, each of the four steps done, and ended.
+    assert house.context.database.changes - before == 7
+
+
+async def test_a_step_is_begun_in_the_journal_before_it_works(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, list[tuple[str, str]]] = {}
+    reach = house.context.failpoints.reach
+
+    async def reached(name: str) -> None:
+        [operation] = house.operations.list(active_only=True)
+        steps = house.operations.steps(operation.id)
+        seen[name] = [(step.name, step.phase.value) for step in steps]
+        await reach(name)
+
+    monkeypatch.setattr("banger.service.failpoints.Failpoints.reach", lambda _, name: reached(name))
+    await create(house)
+    assert seen["vm.create.folder.before"] == [("folder", "intent")]
+    assert seen["vm.create.host-key.before"] == [("folder", "done"), ("host-key", "intent")]
+    assert [phase for _, phase in seen["vm.create.end.before"]] == ["done"] * 4

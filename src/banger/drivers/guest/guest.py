@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
 from pathlib import Path
@@ -35,7 +36,11 @@ class LinuxGuest:
 
     def write_known_hosts(self, path: Path, entries: dict[str, str]) -> None:
         """Replace our known_hosts."""
-        write_atomic(path, known_hosts_text(entries))
+        text = known_hosts_text(entries)
+        with contextlib.suppress(OSError):
+            if path.read_text(encoding="ascii", errors="replace") == text:
+                return
+        write_atomic(path, text)
 
     def write_initrd(self, identity: Identity, base: Path, target: Path) -> None:
         """``base`` and the identity behind it; the file holds a private key and is 0600."""

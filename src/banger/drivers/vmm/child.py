@@ -66,11 +66,10 @@ def is_same(machine: Machine, mark: str) -> bool:
 def find_marked(mark: str, executable: Path) -> int | None:
     """The pid of the process of ours that runs ``executable`` and carries ``mark``."""
     program = executable.resolve()
-    for uid in trusted_uids():
-        for pid in process.find_by_argument(mark, uid):
-            # After an upgrade the running file is gone, but its path is still the same.
-            if Path(process.executable_of(pid)) == program:
-                return pid
+    for pid in process.find_by_argument(mark, trusted_uids()):
+        # After an upgrade the running file is gone, but its path is still the same.
+        if Path(process.executable_of(pid)) == program:
+            return pid
     return None
 
 

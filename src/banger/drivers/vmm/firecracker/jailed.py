@@ -109,7 +109,7 @@ def find(mark: str, version: str) -> Machine | None:
     """The live Firecracker in the jail of that mark. Nobody but root makes processes of the
     jail's user, so the user proves more than the program would, which we may not even see."""
     record = jail_calls.read_record(mark)
-    for pid in process.find_by_argument(mark, record.uid) if record is not None else ():
+    for pid in process.find_by_argument(mark, {record.uid}) if record is not None else ():
         ticks = process.start_ticks(pid)
         if ticks is not None:
             return Machine(
