@@ -70,6 +70,9 @@ def test_any_command_line(
     monkeypatch.setattr("banger.cli.exec.run_in_guest", lambda *_, **__: 0)
     monkeypatch.setattr("banger.cli.copy.run_in_guest", lambda *_, **__: 0)
     monkeypatch.setattr("banger.cli.copy._shell", no_shell)
+    # Nothing answers here, and two looks need no time between them.
+    monkeypatch.setattr("banger.cli.vm_wait.wait_for", lambda *_: None)
+    monkeypatch.setattr("banger.cli.vm_stats.time.sleep", lambda _: None)
     home.fake.vms.clear()
     home.fake.images.clear()
     home.fake.add_vm("web", state="running")
