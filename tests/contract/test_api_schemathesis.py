@@ -82,8 +82,18 @@ def schema(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return schemathesis.openapi.from_asgi("/openapi.json", Served(tmp_path_factory.mktemp("api")))
 
 
-#: What of a valid request the host decides: free memory, files and drivers.
-HOST_FIELDS = ("memory_mib", "rootfs", "kernel", "initrd", "vmm", "storage", "network")
+#: What of a valid request the host decides: free memory, files, drivers and what these can do.
+HOST_FIELDS = (
+    "memory_mib",
+    "rootfs",
+    "kernel",
+    "initrd",
+    "modules",
+    "vmm",
+    "jail",
+    "storage",
+    "network",
+)
 
 
 def is_open(endpoint: Endpoint) -> bool:
