@@ -24,7 +24,7 @@ from banger.naming import NAME_PATTERN
 _NO_ZERO = r"^[^\x00]*$"
 #: A line of a package list: perhaps a name, perhaps a comment, no line break of any kind.
 _PACKAGE_LINE = (
-    r"^[ \t]*([a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?)?[ \t]*"
+    r"^[ \t]*([a-z0-9][a-z0-9+.-]*[a-z0-9+.](:[a-z0-9]+)?)?[ \t]*"
     r"(#[^\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]*)?$"
 )
 Name = Annotated[str, Meta(pattern=NAME_PATTERN, description="a-z, 0-9 and '-'")]
