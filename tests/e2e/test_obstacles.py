@@ -97,7 +97,7 @@ def test_sockets_that_nobody_serves_are_no_obstacle(tiny: Home) -> None:
 
 @needs("qemu-img")
 @pytest.mark.usefixtures("clean")
-@pytest.mark.parametrize("storage", ["copy", "reflink", "qcow2", "dm_snapshot"])
+@pytest.mark.parametrize("storage", ["copy", "reflink", "qcow2"])
 def test_a_layer_removed_under_a_stopped_vm(tiny: Home, storage: str) -> None:
     vmm = ("--vmm", "qemu") if storage == "qcow2" else ()
     options = (*OPTIONS, *files_of(tiny), *vmm, "--name", "web", "--storage", storage)

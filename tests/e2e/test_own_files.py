@@ -107,7 +107,7 @@ def test_what_is_no_ext4_is_named(
 
 def test_a_full_root_and_folders_without_modules(banger_with_image: Home, tmp_path: Path) -> None:
     tree, full = tmp_path / "tree", tmp_path / "full.ext4"
-    tree.mkdir()
+    (tree / "etc").mkdir(parents=True)  # one file alone would be no root file system
     (tree / "filler").write_bytes(os.urandom(5 << 20))
     subprocess.run(["/usr/sbin/mke2fs", "-q", "-t", "ext4", "-d", tree, full, "8M"], check=True)
     image = next(banger_with_image.paths.images.iterdir())

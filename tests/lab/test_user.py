@@ -54,7 +54,7 @@ def _vm(banger: CommandLine) -> dict[str, Any]:
 
 def _await_end(banger: CommandLine) -> dict[str, Any]:
     deadline = time.monotonic() + 120
-    while (vm := _vm(banger))["state"] == "running":
+    while (vm := _vm(banger))["state"] in {"running", "stopping"}:
         assert time.monotonic() < deadline, "the guest does not end"
         time.sleep(0.2)
     return vm

@@ -18,6 +18,10 @@ from banger.model.storage import DiskUsage, Drive
 from banger.naming import snapshot_uuid
 from banger.privileged.calls import Call, SnapshotAttach, SnapshotDetach, TapFacts
 
+#: Bytes that the file has beyond ``overlay_bytes``, sparse and never spoken of. Whoever watches
+#: the layer looks ten times a second at most, and a guest writes at up to 2 GiB/s meanwhile: the
+#: VM is paused at its limit, and what was under way still finds room.
+RESERVE = 1024**3
 _SYS_BLOCK, _DEV = Path("/sys/block"), Path("/dev")
 
 
@@ -34,7 +38,8 @@ class DmSnapshot(LayerFile):
 
     All VMs of an image share its pages in the host's memory. The device keeps the size of the
     image's file system; ``overlay_bytes`` is how much of it may differ. A layer that has no room
-    for a write is given up by the kernel, so somebody must look at ``usage`` in time.
+    for a write is given up by the kernel, so somebody must look at ``usage`` in time; ``RESERVE``
+    is what being late may cost.
     """
 
     name = "dm_snapshot"
@@ -81,7 +86,7 @@ class DmSnapshot(LayerFile):
     async def grow(self, spec: RootfsSpec) -> None:
         self._require(spec)
         require_space(spec.directory, self._min_free_bytes)
-        await self._enlarge(self.path(spec), _whole(spec.overlay_bytes))
+        await self._enlarge(self.path(spec), _size(spec))
         if self._is_active(spec):
             await self.activate(spec)  # it takes the layer up in its new size
 
@@ -91,7 +96,7 @@ class DmSnapshot(LayerFile):
 
     def usage(self, spec: RootfsSpec) -> DiskUsage:
         path = self.path(spec)
-        limit = path.stat().st_size if path.is_file() else spec.overlay_bytes
+        limit = path.stat().st_size - RESERVE if path.is_file() else spec.overlay_bytes
         return DiskUsage(exception_store.used_bytes(path), limit)
 
     def _check(self, spec: RootfsSpec) -> None:
@@ -134,11 +139,12 @@ class DmSnapshot(LayerFile):
             )
 
         def make(stopped: object) -> None:  # noqa: ARG001 - it takes no time worth stopping
-            exception_store.make_empty(target, _whole(spec.overlay_bytes))
+            exception_store.make_empty(target, _size(spec))
 
         await in_thread(make)
 
 
-def _whole(size_bytes: int) -> int:
-    """The size in whole chunks."""
-    return -(-size_bytes // exception_store.CHUNK) * exception_store.CHUNK
+def _size(spec: RootfsSpec) -> int:
+    """Bytes of the file, in whole chunks."""
+    chunk = exception_store.CHUNK
+    return -(-spec.overlay_bytes // chunk) * chunk + RESERVE
