@@ -97,6 +97,10 @@ def test_the_whole_life_of_snapshots(banger: Home) -> None:
         " dmsetup remove --retry --noudevsync $name; done; losetup --list --noheadings >/tmp/loops;"
         " test ! -s /tmp/loops"
     )
+    deadline = time.monotonic() + 90
+    while (state := show(banger, "web")["state"]) != "stopped":  # the new daemon finds them dead
+        assert time.monotonic() < deadline, state
+        time.sleep(0.5)
     banger.ok("start", "web")
     assert banger.ok("exec", "web", "--", "cat", "/root/kept") == "kept\n"
 
