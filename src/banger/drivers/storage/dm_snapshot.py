@@ -10,7 +10,7 @@ from typing import Protocol
 
 from banger.drivers.storage import exception_store
 from banger.drivers.storage.base import RootfsSpec
-from banger.drivers.storage.layer_file import LayerFile, require_space
+from banger.drivers.storage.layer_file import LayerFile
 from banger.errors import CorruptState, InternalError
 from banger.host import files
 from banger.host.threads import in_thread
@@ -84,9 +84,7 @@ class DmSnapshot(LayerFile):
             await self._privilege.call([SnapshotDetach(spec.vm_id)])
 
     async def grow(self, spec: RootfsSpec) -> None:
-        self._require(spec)
-        require_space(spec.directory, self._min_free_bytes)
-        await self._enlarge(self.path(spec), _size(spec))
+        await super().grow(spec)
         if self._is_active(spec):
             await self.activate(spec)  # it takes the layer up in its new size
 
@@ -130,6 +128,9 @@ class DmSnapshot(LayerFile):
                     return True
         return False
 
+    def _size(self, spec: RootfsSpec) -> int:
+        return super()._size(spec) + RESERVE
+
     async def _make(self, spec: RootfsSpec, target: Path) -> None:
         if not spec.base.is_file():
             raise CorruptState(
@@ -139,12 +140,6 @@ class DmSnapshot(LayerFile):
             )
 
         def make(stopped: object) -> None:  # noqa: ARG001 - it takes no time worth stopping
-            exception_store.make_empty(target, _size(spec))
+            exception_store.make_empty(target, self._size(spec))
 
         await in_thread(make)
-
-
-def _size(spec: RootfsSpec) -> int:
-    """Bytes of the file, in whole chunks."""
-    chunk = exception_store.CHUNK
-    return -(-spec.overlay_bytes // chunk) * chunk + RESERVE

@@ -51,7 +51,7 @@ class LayerFile(abc.ABC):
         require_space(spec.directory, self._min_free_bytes + self._cost(spec))
         with replaced(self.path(spec)) as temporary:
             await self._make(spec, temporary)
-            await self._enlarge(temporary, _whole(spec.overlay_bytes))
+            await self._enlarge(temporary, self._size(spec))
 
     async def activate(self, spec: RootfsSpec) -> Drive:
         self._require(spec)
@@ -60,7 +60,7 @@ class LayerFile(abc.ABC):
     async def grow(self, spec: RootfsSpec) -> None:
         self._require(spec)
         require_space(spec.directory, self._min_free_bytes)
-        await self._enlarge(self.path(spec), _whole(spec.overlay_bytes))
+        await self._enlarge(self.path(spec), self._size(spec))
 
     async def copy(self, source: RootfsSpec, target: RootfsSpec) -> None:
         self._require(source)
@@ -98,6 +98,10 @@ class LayerFile(abc.ABC):
         """Bytes that making the layer takes at once."""
         return _MIB
 
+    def _size(self, spec: RootfsSpec) -> int:
+        """The least size of the file, in bytes and whole blocks."""
+        return -(-spec.overlay_bytes // _BLOCK) * _BLOCK
+
     def _limit(self, spec: RootfsSpec) -> int:
         """The most bytes that the layer may come to occupy."""
         return spec.overlay_bytes
@@ -105,10 +109,6 @@ class LayerFile(abc.ABC):
     @abc.abstractmethod
     async def _make(self, spec: RootfsSpec, target: Path) -> None:
         """Make the layer as the file ``target``, which may hold remains of an earlier try."""
-
-
-def _whole(size_bytes: int) -> int:
-    return -(-size_bytes // _BLOCK) * _BLOCK
 
 
 async def copy_file(source: Path, target: Path, min_free_bytes: int) -> None:
