@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.lab.session import Session
+from tests.plugins.lab import LabHome
 from tests.requirements import needs
 
 pytestmark = needs("lab")
@@ -17,45 +16,17 @@ pytestmark = needs("lab")
 SMALL = "64M"
 
 
-class Home:
-    """banger's command line as root of a lab host, in root's own folders."""
-
-    def __init__(self, session: Session) -> None:
-        self.session = session
-        session.give_image("/root/.local/state/banger")
-
-    def __call__(self, *arguments: str) -> tuple[int, str, str]:
-        """Exit status, output and messages."""
-        done = self.session.control.run(
-            "banger",
-            *arguments,
-            timeout=240,
-            env={"BANGER_VMM": "firecracker", "BANGER_NAMES": "off", "HOME": "/root"},
-        )
-        return done.returncode, done.stdout.decode(), done.stderr.decode(errors="replace")
-
-    def ok(self, *arguments: str) -> str:
-        status, out, err = self(*arguments)
-        log = self.session.shell("tail -n 30 /root/.local/state/banger/bangerd.log || true")
-        assert status == 0, f"{arguments}: {status}\n{out}{err}\n{log}"
-        return out
-
-    def json(self, *arguments: str) -> Any:
-        return json.loads(self.ok(*arguments, "--json"))
-
-
 @pytest.fixture(scope="module")
-def banger() -> Iterator[Home]:
-    with Session() as session:
-        yield Home(session)
+def banger(lab: Session) -> LabHome:
+    return LabHome(lab, "/root/h")
 
 
-def show(banger: Home, name: str) -> dict[str, Any]:
+def show(banger: LabHome, name: str) -> dict[str, Any]:
     found: dict[str, Any] = banger.json("show", name)
     return found
 
 
-def until(banger: Home, name: str, state: str, code: str) -> dict[str, Any]:
+def until(banger: LabHome, name: str, state: str, code: str) -> dict[str, Any]:
     deadline = time.monotonic() + 150
     while True:
         vm = show(banger, name)
@@ -66,9 +37,8 @@ def until(banger: Home, name: str, state: str, code: str) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(900)
-def test_the_whole_life_of_snapshots(banger: Home) -> None:
+def test_the_whole_life_of_snapshots(banger: LabHome) -> None:
     shell = banger.session.shell
-    banger("daemon", "start")  # its first start takes long here
     banger.ok("run", "--name", "web", "--memory", "256M", "--overlay-size", SMALL)
     banger.ok("run", "--name", "two", "--memory", "256M", "--no-wait")
     web, two = show(banger, "web"), show(banger, "two")
