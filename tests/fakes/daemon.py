@@ -121,6 +121,7 @@ class FakeDaemon:
             "rootfs_sha256": "ab" * 32,
             "kernel_version": "6.1.0-40-cloud-amd64",
             "packages_sha256": "cd" * 32,
+            "docker": name == "docker-debian",
             "drift": False,
             "used_by": [],
             "created_at": CREATED,

@@ -142,7 +142,10 @@ class Access(Struct, frozen=True):
 
 
 class Image(Struct, frozen=True):
-    """An image. ``drift``: the package list has changed since it was built."""
+    """An image. ``drift``: the package list has changed since it was built.
+
+    ``docker``: it was built with Docker in it.
+    """
 
     id: str
     name: str
@@ -153,6 +156,7 @@ class Image(Struct, frozen=True):
     rootfs_sha256: str
     kernel_version: str
     packages_sha256: str
+    docker: bool
     drift: bool
     used_by: list[str]
     created_at: datetime

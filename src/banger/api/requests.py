@@ -136,7 +136,11 @@ class Nothing(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class BuildImage(Struct, forbid_unknown_fields=True, kw_only=True):
-    """An image to be built. Without ``packages`` the user's or the shipped list is taken."""
+    """An image to be built. Without ``packages`` the user's or the shipped list is taken.
+
+    ``docker``: with Docker in it; null: as an image of the name was built before, else if the
+    name is ``docker-debian``.
+    """
 
     name: Name = DEFAULT_IMAGE
     suite: Annotated[str, Meta(pattern="^[a-z][a-z0-9-]{0,31}$")] = DEFAULT_SUITE
@@ -148,6 +152,7 @@ class BuildImage(Struct, forbid_unknown_fields=True, kw_only=True):
         | None
     ) = None
     size_bytes: Annotated[int, Meta(ge=GIB, le=MAX_DISK_BYTES, description="bytes")] = 8 * GIB
+    docker: bool | None = None
     rebuild: bool = False
 
 

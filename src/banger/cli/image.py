@@ -17,11 +17,11 @@ from banger.cli.listing import (
     print_json,
     take_output,
 )
-from banger.cli.making import DEFAULT_IMAGE
+from banger.cli.making import DEFAULT_IMAGE, DOCKER_IMAGE, suite_field
 from banger.cli.moments import age
 from banger.cli.names import image_names
 from banger.cli.progress import complete
-from banger.cli.session import connect, note, say
+from banger.cli.session import connect, note, say, settings
 from banger.cli.sheet import print_sheet
 from banger.cli.targets import act, detach, report
 from banger.cli.units import format_size
@@ -98,6 +98,7 @@ def show(*, name: str, as_json: bool) -> None:
             ("on disk", format_size(image["allocated_bytes"])),
             ("rootfs sha256", image["rootfs_sha256"]),
             ("packages sha256", image["packages_sha256"]),
+            ("docker", "yes" if image["docker"] else "no"),
             ("drift", drift),
             ("used by", ", ".join(image["used_by"]) or "no VM"),
             ("created", f"{image['created_at']} ({age(image['created_at'])} ago)"),
@@ -126,12 +127,15 @@ def _read_list(path: str) -> list[str]:
     cls=Command,
     examples=(
         "banger image build",
+        "banger image build --docker",
         "banger image build small --packages small.apt --size 4G",
         "banger image build debian --rebuild",
     ),
-    help="Build an image from the Debian archive; NAME is debian if not given.",
+    help="Build an image from the Debian archive; NAME is debian, or with --docker docker-debian,"
+    " if not given.",
 )
-@click.argument("name", default=DEFAULT_IMAGE, type=IMAGE_NAME, shell_complete=image_names)
+@click.argument("name", required=False, type=IMAGE_NAME, shell_complete=image_names)
+@click.option("--docker", is_flag=True, default=None, help="Put Docker into it.")
 @click.option(
     "--packages", type=EXISTING_FILE, metavar="FILE",
     help="Package list, one name a line, # comments (yours, or the shipped one).",
@@ -143,7 +147,8 @@ def _read_list(path: str) -> list[str]:
 @click.option("--json", "as_json", is_flag=True, help="Print the image as JSON.")
 def build(
     *,
-    name: str,
+    name: str | None,
+    docker: bool | None,
     packages: str | None,
     size: int | None,
     suite: str | None,
@@ -151,13 +156,15 @@ def build(
     quiet: bool,
     as_json: bool,
 ) -> None:
+    name = name or (DOCKER_IMAGE if docker else DEFAULT_IMAGE)
     body: dict[str, Any] = {"name": name, "rebuild": rebuild}
+    if docker:
+        body["docker"] = True
     if packages:
         body["packages"] = _read_list(packages)
     if size:
         body["size_bytes"] = size
-    if suite:
-        body["suite"] = suite
+    body |= suite_field(suite or settings().suite)
     client = connect()
     operation = None
     try:

@@ -13,21 +13,30 @@ from banger.client.client import BangerClient
 from banger.client.views import ImageView, OperationView, VMView, ended
 from banger.errors import BangerError, NotFound
 
-#: The image that is built on demand; ``banger.model.image`` has the same (a test compares).
+#: The images that are built on demand; ``banger.model.image`` has the same (a test compares).
 DEFAULT_IMAGE = "debian"
+DOCKER_IMAGE = "docker-debian"
+DEFAULT_SUITE = "bookworm"
+
+
+def suite_field(suite: str) -> dict[str, str]:
+    """The field of a build's request for a Debian release; nothing for the default one."""
+    return {} if suite == DEFAULT_SUITE else {"suite": suite}
 
 
 class Making:
     """One VM on its way to be there; ``remove`` takes back whatever was reached."""
 
-    def __init__(self, client: BangerClient, *, quiet: bool):
+    def __init__(self, client: BangerClient, *, quiet: bool, suite: str = DEFAULT_SUITE):
         self._client = client
+        self._suite = suite
         self._quiet = quiet
         self._operation: OperationView | None = None
         self.vm_id = ""
 
     def image(self, body: dict[str, Any], default: str) -> None:
-        """Build the image that ``body`` needs if it is the ``default`` one and missing.
+        """Build the image that ``body`` needs if it is missing and one that is built on demand:
+        the ``default`` one, ``debian`` or ``docker-debian``.
 
         A root file system of the user's own still needs a kernel: the image's, or their own.
         """
@@ -51,15 +60,15 @@ class Making:
             # Not ours to cancel: another call began it.
             complete(self._client, building, quiet=self._quiet)
             return
-        if name not in (default, DEFAULT_IMAGE):
+        if name not in (default, DEFAULT_IMAGE, DOCKER_IMAGE):
             raise NotFound(
                 f"there is no image {name!r}",
-                cause=f"only {default!r} is built by itself",
+                cause=f"only {default!r} and {DOCKER_IMAGE!r} are built by themselves",
                 resolution=f"banger image build {name}",
             )
         note(f"the image {name} is built first; this happens once and takes a few minutes")
         with held():
-            self._operation = self._client.build_image({"name": name})
+            self._operation = self._client.build_image({"name": name, **suite_field(self._suite)})
         self._finish()
 
     def create(self, body: dict[str, Any]) -> None:

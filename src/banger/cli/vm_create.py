@@ -26,7 +26,7 @@ from banger.cli.vm_options import vm_body, vm_options
 def create(*, quiet: bool, as_json: bool, **options: Any) -> None:
     preferences = settings()
     body = vm_body(options, preferences)
-    making = Making(connect(), quiet=quiet)
+    making = Making(connect(), quiet=quiet, suite=preferences.suite)
     with termination_interrupts():
         try:
             making.image(body, preferences.image)

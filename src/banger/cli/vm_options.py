@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from banger.cli.making import DOCKER_IMAGE
 from banger.cli.names import image_names
 from banger.cli.session import command_path
 from banger.cli.values import (
@@ -47,7 +48,7 @@ BODY = {
 
 
 def vm_options(function: _F) -> _F:
-    """Add the options; they arrive as the keys of ``BODY``."""
+    """Add the options; they arrive as the keys of ``BODY``, and ``docker``."""
     for decorator in reversed(
         [
             click.option("--name", type=VM_NAME, help="Name (default: a free one is made up)."),
@@ -61,6 +62,9 @@ def vm_options(function: _F) -> _F:
             click.option(
                 "--image", type=IMAGE_NAME, metavar="NAME", shell_complete=image_names,
                 help="Image to boot (debian, built when missing).",
+            ),
+            click.option(
+                "--docker", is_flag=True, help="The image docker-debian, built when missing."
             ),
             click.option(
                 "--overlay-size", type=DISK_SIZE, metavar="SIZE",
@@ -118,6 +122,14 @@ def vm_body(options: Mapping[str, Any], preferences: Settings) -> dict[str, Any]
             cause="a VM boots either an image or your own files",
             resolution=f"{command_path()} --image {options['image']}",
         )
+    if options.get("docker"):
+        other = "image" if options.get("image") else "rootfs" if options.get("rootfs") else ""
+        if other:
+            raise InvalidInput(
+                f"--docker and --{other} exclude each other",
+                cause=f"--docker means the image {DOCKER_IMAGE}",
+                resolution=f"{command_path()} --docker, or --{other} alone",
+            )
     for option, needed in (("kernel", "rootfs"), ("initrd", "kernel"), ("modules", "kernel")):
         if options.get(option) and not options.get(needed):
             raise InvalidInput(
@@ -130,4 +142,5 @@ def vm_body(options: Mapping[str, Any], preferences: Settings) -> dict[str, Any]
     # and the environment may say something else by now.
     preferred = {name: getattr(preferences, name) for name in ("vmm", "storage", "network")}
     body = {key: value for key, value in preferred.items() if value != "auto"} | body
-    return body if own else {"image": preferences.image} | body
+    image = DOCKER_IMAGE if options.get("docker") else preferences.image
+    return body if own else {"image": image} | body

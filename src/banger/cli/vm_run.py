@@ -55,7 +55,7 @@ def run(
     command = split_off()
     _check(command, no_wait=no_wait, remove=remove, as_json=as_json)
     client = connect()
-    making = Making(client, quiet=quiet)
+    making = Making(client, quiet=quiet, suite=preferences.suite)
     with termination_interrupts():
         try:
             making.image(body, preferences.image)

@@ -114,6 +114,7 @@ class ImageView(TypedDict):
     rootfs_sha256: str
     kernel_version: str
     packages_sha256: str
+    docker: bool
     drift: bool
     used_by: list[str]
     created_at: str

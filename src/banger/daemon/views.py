@@ -107,6 +107,7 @@ def view_image(facts: ImageFacts) -> bodies.Image:
         rootfs_sha256=image.rootfs_sha256,
         kernel_version=image.kernel_version,
         packages_sha256=image.packages_sha256,
+        docker=image.docker,
         drift=facts.drift,
         used_by=list(facts.used_by),
         created_at=moment(image.created_at),

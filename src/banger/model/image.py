@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 DEFAULT_IMAGE = "debian"
+#: The image with Docker in it that is built on demand.
+DOCKER_IMAGE = "docker-debian"
 DEFAULT_SUITE = "bookworm"
 
 
@@ -19,13 +21,17 @@ class ImageState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ImageSpec:
-    """What an image is built from. ``size_bytes`` is the size of the root file system."""
+    """What an image is built from. ``size_bytes`` is the size of the root file system.
+
+    ``docker``: beside the packages, what Docker needs is put into it.
+    """
 
     name: str
     suite: str
     packages: tuple[str, ...]
     packages_sha256: str
     size_bytes: int
+    docker: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,8 @@ class Image:
     ``allocated_bytes`` is what the root file system occupies on the host,
     ``rootfs_sha256`` the digest of its content: SHA-256 over the offset (8 bytes, little end
     first) and the content of each 4096-byte block that is not zero, then the size in 8 bytes.
+    ``own_list``: it was built from a list given for it alone, whose digest ``packages_sha256`` is.
+    ``docker``: it was built with Docker in it.
     """
 
     id: str
@@ -49,3 +57,5 @@ class Image:
     kernel_version: str
     created_at: float
     generation: int = 1
+    docker: bool = False
+    own_list: bool = False

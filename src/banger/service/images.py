@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import msgspec
 
 from banger.errors import AlreadyExists, Conflict, InvalidInput, NotFound
-from banger.model.image import Image, ImageSpec, ImageState
+from banger.model.image import DOCKER_IMAGE, Image, ImageSpec, ImageState
 from banger.model.operation import Operation
 from banger.model.vm import GIB, MAX_DISK_BYTES
 from banger.naming import check_name, new_id
@@ -26,7 +26,10 @@ MIN_IMAGE_BYTES = 1 * GIB
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """An image with what is observed of it. ``drift``: the package list changed since."""
+    """An image with what is observed of it. ``drift``: the package list changed since.
+
+    An image of a list of its own does not drift: nobody knows where that list is now.
+    """
 
     image: Image
     drift: bool
@@ -74,7 +77,8 @@ class ImageService:
     def describe(self, image: Image) -> ImageFacts:
         users = tuple(vm.name for vm in self._context.vms.by_image(image.id))
         text = package_list.read(self._context.paths)
-        drift = bool(image.packages_sha256) and image.packages_sha256 != sha256(text)
+        follows = bool(image.packages_sha256) and not image.own_list
+        drift = follows and image.packages_sha256 != sha256(text)
         return ImageFacts(image, drift, users, str(self._context.paths.image(image.id)))
 
     async def build(self, request: BuildRequest, idempotency_key: str = "") -> Operation:
@@ -89,19 +93,25 @@ class ImageService:
                 cause=f"it must lie between {MIN_IMAGE_BYTES} and {MAX_DISK_BYTES}",
                 resolution="banger image build --size 8G",
             )
-        text = request.packages
-        if text is None:
-            text = package_list.read(self._context.paths)
-        packages = package_list.parse(text)
         known = self._context.images.by_name(request.name)
         if known is not None and not request.rebuild:
-            self._refuse_existing(known, sha256(text))
+            self._refuse_existing(known)
+        text = request.packages
+        if text is None:
+            if known is not None and known.own_list:
+                raise _needs_its_list(known)
+            text = package_list.read(self._context.paths)
+        packages = package_list.parse(text)
+        docker = request.docker
+        if docker is None:
+            docker = known.docker if known else request.name == DOCKER_IMAGE
         spec = ImageSpec(
             name=request.name,
             suite=request.suite,
             packages=packages,
             packages_sha256=sha256(text),
             size_bytes=request.size_bytes,
+            docker=docker,
         )
         image = Image(
             id=new_id(),
@@ -114,6 +124,8 @@ class ImageService:
             rootfs_sha256="",
             kernel_version="",
             created_at=time.time(),
+            docker=docker,
+            own_list=request.packages is not None,
         )
         return self._admit_build(image, spec, idempotency_key)
 
@@ -163,13 +175,25 @@ class ImageService:
             idempotency_key=idempotency_key,
         )
 
-    def _refuse_existing(self, known: Image, digest: str) -> None:
-        drifted = known.packages_sha256 != digest
+    def _refuse_existing(self, known: Image) -> None:
+        drift = self.describe(known).drift
         raise AlreadyExists(
             f"the image {known.name} exists already",
-            cause="the package list has changed since it was built" if drifted else "it is ready",
-            resolution=f"banger image build {known.name} --rebuild",
+            cause="the package list has changed since it was built" if drift else "it is ready",
+            resolution=f"banger image build {known.name} --rebuild{_list_option(known)}",
         )
+
+
+def _needs_its_list(known: Image) -> InvalidInput:
+    return InvalidInput(
+        f"the image {known.name} cannot be built again without its package list",
+        cause="it was built from a list of its own, of which only the digest is known",
+        resolution=f"banger image build {known.name} --rebuild{_list_option(known)}",
+    )
+
+
+def _list_option(known: Image) -> str:
+    return " --packages FILE" if known.own_list else ""
 
 
 def sha256(text: str) -> str:

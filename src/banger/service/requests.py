@@ -51,10 +51,14 @@ class SetRequest:
 
 @dataclass(frozen=True, slots=True)
 class BuildRequest:
-    """Fields of ``POST /v1/images``. ``packages`` is the list's text, None for the default."""
+    """Fields of ``POST /v1/images``. ``packages`` is the list's text, None for the default.
+
+    ``docker`` None: as the image of the name was built, else by the name.
+    """
 
     name: str = DEFAULT_IMAGE
     suite: str = DEFAULT_SUITE
     packages: str | None = None
     size_bytes: int = DEFAULT_IMAGE_BYTES
+    docker: bool | None = None
     rebuild: bool = False

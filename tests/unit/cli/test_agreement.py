@@ -17,6 +17,8 @@ def test_limits() -> None:
                  "MAX_DISK_BYTES"):  # fmt: skip
         assert getattr(values, name) == getattr(vm, name)
     assert making.DEFAULT_IMAGE == image.DEFAULT_IMAGE
+    assert making.DOCKER_IMAGE == image.DOCKER_IMAGE
+    assert making.DEFAULT_SUITE == image.DEFAULT_SUITE
 
 
 @pytest.mark.parametrize("verb", ["START", "STOP", "RESTART", "KILL", "PAUSE", "RESUME"])

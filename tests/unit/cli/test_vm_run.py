@@ -114,6 +114,38 @@ def test_the_default_image_is_built_first(banger: CLIHome) -> None:
     assert banger.sent("POST", "/v1/images") == [{"name": "debian"}]
 
 
+def test_docker_means_an_image_that_is_built_first(banger: CLIHome) -> None:
+    result = banger("run", "--docker", "--name", "web")
+    assert result.status == 0
+    assert result.stderr.splitlines()[0].startswith("the image docker-debian is built first")
+    assert banger.sent("POST", "/v1/images") == [{"name": "docker-debian"}]
+    assert banger("create", "--docker", "--name", "db").status == 0
+    bodies = [body for body in banger.sent("POST", "/v1/vms") if "image" in body]
+    assert [body["image"] for body in bodies] == ["docker-debian"] * 2
+    assert len(banger.sent("POST", "/v1/images")) == 1
+
+
+@pytest.mark.parametrize("other", ["--image=work", "--rootfs=/dev/null"])
+def test_docker_is_an_image_of_its_own(banger: CLIHome, other: str) -> None:
+    (banger.root / "disk").write_text("x")
+    other = other.replace("/dev/null", str(banger.root / "disk"))
+    result = banger("run", "--docker", other)
+    assert result.status == 2
+    assert "exclude each other" in result.stderr
+    assert not banger.sent("POST", "/v1/vms")
+
+
+def test_the_preferred_release_is_built(banger: CLIHome) -> None:
+    assert banger("create", BANGER_SUITE="trixie").status == 0
+    assert banger("image", "build", "--docker", BANGER_SUITE="trixie").status == 0
+    assert banger("image", "build", "work", "--suite", "bookworm", BANGER_SUITE="trixie").status == 0
+    assert banger.sent("POST", "/v1/images") == [
+        {"name": "debian", "suite": "trixie"},
+        {"name": "docker-debian", "rebuild": False, "docker": True, "suite": "trixie"},
+        {"name": "work", "rebuild": False},
+    ]
+
+
 def test_another_image_is_not_built_by_itself(banger: CLIHome) -> None:
     result = banger("run", "--image", "other")
     assert result.status == 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -202,6 +203,38 @@ async def test_drift_is_seen(house: House) -> None:
     house.context.paths.packages.parent.mkdir(parents=True)
     house.context.paths.packages.write_text("git\n")
     assert house.images.describe(house.images.get("debian")).drift
+
+
+async def test_an_image_of_a_list_of_its_own_needs_that_list_again(house: House) -> None:
+    own = BuildRequest(name="work", packages="git\n")
+    await house.operations.wait((await house.images.build(own)).id)
+    assert not house.images.describe(house.images.get("work")).drift
+    with pytest.raises(AlreadyExists) as exists:
+        await house.images.build(BuildRequest(name="work"))
+    with pytest.raises(InvalidInput) as caught:
+        await house.images.build(BuildRequest(name="work", rebuild=True))
+    for error in (exists, caught):
+        assert error.value.resolution == "banger image build work --rebuild --packages FILE"
+    again = dataclasses.replace(own, rebuild=True)
+    await house.operations.wait((await house.images.build(again)).id)
+    check_invariants(house)
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "has"),
+    [("docker-debian", None, True), ("debian", None, False), ("work", True, True),
+     ("docker-debian", False, False)],
+)  # fmt: skip
+async def test_docker_is_asked_for_or_meant_by_the_name(
+    house: House, name: str, asked: bool | None, has: bool
+) -> None:
+    request = BuildRequest(name=name, docker=asked, rebuild=True)
+    await house.operations.wait((await house.images.build(request)).id)
+    assert house.images.get(name).docker is has
+    # A rebuild keeps it.
+    again = BuildRequest(name=name, rebuild=True)
+    await house.operations.wait((await house.images.build(again)).id)
+    assert house.images.get(name).docker is has
 
 
 async def test_a_command_waits_for_the_guests_init(

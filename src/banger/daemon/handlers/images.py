@@ -31,6 +31,7 @@ class Images(Endpoint):
             suite=body.suite,
             packages=packages,
             size_bytes=body.size_bytes,
+            docker=body.docker,
             rebuild=body.rebuild,
         )
         return self.accepted(await self.services.images.build(asked, key))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from banger.drivers.image import apt_options, debs, kernel, overlay, rootfs, sources, workspace
+from banger.drivers.image import apt_options, debs, docker, kernel, overlay, rootfs, sources, workspace
 from banger.drivers.image.assembly import (
     Assembly,
     InitrdMaker,
@@ -60,7 +60,7 @@ class DebianBuilder:
         """See ``ImageBuilder``. Raises ``InvalidInput`` for what the spec says wrongly."""
         sources.check_suite(spec.suite)
         rootfs.check_size(spec.size_bytes)
-        wanted = install_list(spec.packages)
+        wanted = install_list(_packages_of(spec))
         await self._check_host()
         output = BuildOutput(folders.log, progress)
         work = workspace.make(folders.scratch, is_root=self._is_root)
@@ -132,6 +132,7 @@ class DebianBuilder:
             debs=folders.debs / spec.suite,
             new_debs=folders.scratch / "debs",
             work=work,
+            on_demand=docker.UNITS_AT_BOOT if spec.docker else (),
         )
         files.make_private_folder(plan.debs)
         await in_thread(lambda _: debs.verify(plan.debs))
@@ -147,6 +148,8 @@ class DebianBuilder:
         await in_thread(lambda _: debs.adopt(plan.new_debs, plan.debs, used))
         await write_kernel(build)
         await write_rootfs(build)
+        if build.spec.docker:
+            docker.check_modules(build.tree / "usr/lib/modules" / version)
         await write_initrd(build, self._initrd, version)
         allocated, digest = await check(build)
         return BuiltImage(
@@ -156,3 +159,7 @@ class DebianBuilder:
             kernel_version=version,
             package_count=len(installed.splitlines()),
         )
+
+
+def _packages_of(spec: ImageSpec) -> tuple[str, ...]:
+    return (*spec.packages, *docker.packages_for(spec.suite)) if spec.docker else spec.packages

@@ -102,6 +102,12 @@ find var/cache/apt/archives -maxdepth 1 -name '*.deb' -cnewer @BOOT@/started \\
 rm @BOOT@/started
 """
 
+_DISABLE = """set -eu
+for unit in @UNITS@; do
+    find "$1/etc/systemd/system" -path "*.wants/$unit" -delete
+done
+"""
+
 FORGET_DEBS = f'rm -rf "$1/{DEBS}"'
 
 
@@ -113,6 +119,11 @@ def kernel_hook(metapackages: Sequence[str]) -> str:
     generator, and the guest's own upgrades would change a file that nobody boots.
     """
     return _KERNEL.replace("@METAS@", shlex.join(metapackages)).replace("@BOOT@", BOOT)
+
+
+def disable_hook(units: Sequence[str]) -> str:
+    """Keep the units from starting at boot; asking for one, or its socket, still starts it."""
+    return _DISABLE.replace("@UNITS@", shlex.join(units))
 
 
 def tidy_hook() -> str:

@@ -36,6 +36,7 @@ class Bootstrap:
     """One run of mmdebstrap. ``work`` holds the tree; ``sources`` and ``overlay`` are files.
 
     Without ``sources`` mmdebstrap takes Debian's official archives.
+    ``on_demand`` are units that do not start at boot.
     ``mode`` is ``root`` or ``unshare``. ``prefix`` keeps its mounts out of the host's sight.
     """
 
@@ -50,6 +51,7 @@ class Bootstrap:
     debs: Path
     new_debs: Path
     work: Path
+    on_demand: tuple[str, ...] = ()
 
     @property
     def tar(self) -> Path:
@@ -75,6 +77,7 @@ def build_command(plan: Bootstrap) -> Command:
         _special("setup", "sync-in", plan.debs, "/var/cache/apt/archives"),
         f"--setup-hook={hooks.MARK}",
         f"--customize-hook={hooks.kernel_hook(plan.kernels)}",
+        *([f"--customize-hook={hooks.disable_hook(plan.on_demand)}"] if plan.on_demand else []),
         f"--customize-hook={hooks.tidy_hook()}",
         _special("customize", "tar-in", plan.overlay, "/"),
         _special("customize", "sync-out", f"/{hooks.DEBS}", plan.new_debs),

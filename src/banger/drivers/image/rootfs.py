@@ -45,7 +45,8 @@ def check_size(size_bytes: int) -> int:
 
 def identifier(spec: ImageSpec, purpose: str) -> str:
     """A UUID that the same spec always gets, other than the one for another purpose."""
-    key = "\n".join((purpose, spec.suite, str(spec.size_bytes), *spec.packages))
+    docker = ("docker",) if spec.docker else ()
+    key = "\n".join((purpose, spec.suite, str(spec.size_bytes), *spec.packages, *docker))
     return str(uuid.uuid5(_NAMESPACE, key))
 
 

@@ -74,8 +74,20 @@ def test_licences_are_kept() -> None:
     )
 
 
+def test_units_on_demand_lose_their_links(tmp_path: Path) -> None:
+    wants = tmp_path / "etc/systemd/system/multi-user.target.wants"
+    wants.mkdir(parents=True)
+    for unit in ("docker.service", "ssh.service"):
+        (wants / unit).symlink_to(f"/lib/systemd/system/{unit}")
+    hook = hooks_of(build_command(replace(PLAN, on_demand=("docker.service",))).argv, "customize")[1]
+    subprocess.run(["sh", "-c", hook, "hook", str(tmp_path)], check=True)
+    assert [path.name for path in wants.iterdir()] == ["ssh.service"]
+    assert hook not in hooks_of(build_command(PLAN).argv, "customize")
+
+
 def test_the_hooks_are_shell() -> None:
     scripts = [hooks.kernel_hook(("a", "b")), hooks.tidy_hook(), hooks.PREPARE, hooks.MARK]
+    scripts.append(hooks.disable_hook(("a.service",)))
     for script in [*scripts, hooks.FORGET_DEBS]:
         assert "@" not in script.replace("${Package}", "")
         subprocess.run(["sh", "-n", "-c", script], check=True)
