@@ -138,7 +138,8 @@ def test_docker_is_an_image_of_its_own(banger: CLIHome, other: str) -> None:
 def test_the_preferred_release_is_built(banger: CLIHome) -> None:
     assert banger("create", BANGER_SUITE="trixie").status == 0
     assert banger("image", "build", "--docker", BANGER_SUITE="trixie").status == 0
-    assert banger("image", "build", "work", "--suite", "bookworm", BANGER_SUITE="trixie").status == 0
+    asked = ("image", "build", "work", "--suite", "bookworm")
+    assert banger(*asked, BANGER_SUITE="trixie").status == 0
     assert banger.sent("POST", "/v1/images") == [
         {"name": "debian", "suite": "trixie"},
         {"name": "docker-debian", "rebuild": False, "docker": True, "suite": "trixie"},

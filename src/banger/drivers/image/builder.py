@@ -5,7 +5,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from banger.drivers.image import apt_options, debs, docker, kernel, overlay, rootfs, sources, workspace
+from banger.drivers.image import (
+    apt_options,
+    debs,
+    docker,
+    kernel,
+    overlay,
+    rootfs,
+    sources,
+    workspace,
+)
 from banger.drivers.image.assembly import (
     Assembly,
     InitrdMaker,

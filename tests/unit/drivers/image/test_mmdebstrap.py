@@ -79,7 +79,8 @@ def test_units_on_demand_lose_their_links(tmp_path: Path) -> None:
     wants.mkdir(parents=True)
     for unit in ("docker.service", "ssh.service"):
         (wants / unit).symlink_to(f"/lib/systemd/system/{unit}")
-    hook = hooks_of(build_command(replace(PLAN, on_demand=("docker.service",))).argv, "customize")[1]
+    command = build_command(replace(PLAN, on_demand=("docker.service",)))
+    hook = hooks_of(command.argv, "customize")[1]
     subprocess.run(["sh", "-c", hook, "hook", str(tmp_path)], check=True)
     assert [path.name for path in wants.iterdir()] == ["ssh.service"]
     assert hook not in hooks_of(build_command(PLAN).argv, "customize")
