@@ -44,6 +44,8 @@ class Image:
     first) and the content of each 4096-byte block that is not zero, then the size in 8 bytes.
     ``own_list``: it was built from a list given for it alone, whose digest ``packages_sha256`` is.
     ``docker``: it was built with Docker in it.
+    ``own_boot``: its kernel is somebody's own; then its initrd may be any or none, and the folder
+    ``modules`` may be there. ``origin`` says in words how it was made, unless it was built.
     """
 
     id: str
@@ -59,3 +61,5 @@ class Image:
     generation: int = 1
     docker: bool = False
     own_list: bool = False
+    own_boot: bool = False
+    origin: str = ""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 from banger.drivers.guest.base import Guest
+from banger.model.image import Image
 from banger.model.vm import VM, VMSpec
 from banger.paths import Paths
 from banger.service.context import Context
@@ -37,6 +39,27 @@ def takes_layer(asked: VMSpec | CreateRequest, guest: Guest) -> bool:
     if asked.modules or not asked.initrd:
         return bool(asked.modules or asked.kernel)
     return not guest.reads_identity(Path(asked.initrd))
+
+
+class OwnBoot(NamedTuple):
+    """Paths of files that a VM boots instead of an image's own; each may be empty."""
+
+    kernel: str = ""
+    initrd: str = ""
+    modules: str = ""
+
+
+def own_boot_of(paths: Paths, image: Image) -> OwnBoot:
+    """What a VM of the image boots, unless banger made it and finds its files by its id."""
+    if not image.own_boot:
+        return OwnBoot()
+    folder = paths.image(image.id)
+    initrd, modules = folder / "initrd.cpio", folder / "modules"
+    return OwnBoot(
+        str(folder / "vmlinux"),
+        str(initrd) if initrd.exists() else "",
+        str(modules) if modules.is_dir() else "",
+    )
 
 
 async def bootable_kernel(context: Context, vm: VM) -> Path:

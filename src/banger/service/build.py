@@ -3,63 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Sequence
 from typing import ClassVar
 
 import msgspec
 
-from banger.drivers.image.base import BuildFolders, BuiltImage
+from banger.drivers.image.base import BuiltImage
 from banger.host import files
-from banger.model.image import Image, ImageSpec, ImageState
-from banger.model.operation import Operation, Presence
-from banger.service import record, room
-from banger.service.context import Context
-from banger.service.steps import Direction, Report, Step
-from banger.service.target_plan import ImagePlan
-
-
-class ImageStep(Step):
-    """A step of a plan on an image."""
-
-    def __init__(self, plan: ImagePlan) -> None:
-        self.plan = plan
-        self.context = plan.context
-        self.image_id = plan.operation.target_id
-
-    @property
-    def folders(self) -> BuildFolders:
-        paths = self.context.paths
-        return BuildFolders(
-            target=paths.image(self.image_id),
-            scratch=paths.scratch / self.image_id,
-            debs=paths.debs,
-            log=paths.operation_log(self.plan.operation.id),
-        )
-
-
-class MakeFolders(ImageStep):
-    """Room for the build and for its result."""
-
-    name = "folders"
-    title = "make room for the build"
-
-    def probe(self) -> Presence:
-        return Presence.OURS if self.folders.target.is_dir() else Presence.ABSENT
-
-    async def apply(self, report: Report) -> dict[str, object]:
-        room.check_disk(self.context.paths.state, self.context.settings.min_free_bytes)
-        for folder in (
-            self.folders.target,
-            self.folders.scratch,
-            self.folders.debs,
-            self.folders.log.parent,
-        ):
-            files.make_private_folder(folder)
-        return {}
-
-    async def undo(self) -> None:
-        await self.context.drivers.builder.clean(self.folders)
+from banger.model.image import ImageSpec
+from banger.service.new_image import ImageStep, MakeFolders, NewImagePlan
+from banger.service.steps import Report, Step
 
 
 class Build(ImageStep):
@@ -76,57 +29,24 @@ class Build(ImageStep):
         return dataclasses.asdict(built)
 
 
-class BuildPlan(ImagePlan):
-    """Backward: an unfinished build leaves nothing."""
+class BuildPlan(NewImagePlan):
+    """As every new image, from a package archive."""
 
     kind: ClassVar[str] = "image.build"
-    direction: ClassVar[Direction] = Direction.BACKWARD
     step_types: ClassVar[tuple[type[Step], ...]] = (MakeFolders, Build)
-
-    def __init__(self, context: Context, operation: Operation) -> None:
-        super().__init__(context, operation)
-        self._superseded: Image | None = None
 
     def steps(self) -> Sequence[Step]:
         return [MakeFolders(self), Build(self)]
 
-    def succeeded(self) -> dict[str, object]:
+    def found(self) -> dict[str, object]:
         built = BuiltImage(**self.observed["build"])  # type: ignore[arg-type]  # by Build.apply
-        name = str(self.operation.arguments["name"])
-        older = self.context.images.by_name(name)
-        if older is not None and older.id != self.image.id:
-            self._make_way(older)
-        image = self.save(
-            name=name,
-            state=ImageState.READY,
-            size_bytes=built.size_bytes,
-            allocated_bytes=built.allocated_bytes,
-            rootfs_sha256=built.rootfs_sha256,
-            kernel_version=built.kernel_version,
-            created_at=time.time(),
-        )
-        self.context.resources.release(image.id)
-        return {"id": image.id, "name": name, "package_count": built.package_count}
+        return {
+            "size_bytes": built.size_bytes,
+            "allocated_bytes": built.allocated_bytes,
+            "rootfs_sha256": built.rootfs_sha256,
+            "kernel_version": built.kernel_version,
+        }
 
-    def _make_way(self, older: Image) -> None:
-        """An image in use goes on under another name; one that nobody uses goes."""
-        if self.context.vms.by_image(older.id):
-            renamed = self.context.images.rename(older, f"{older.name}-{older.id[:6]}")
-            self.context.events.publish("image", renamed)
-            return
-        self.context.images.delete(older.id)
-        self.context.events.publish("image-deleted", {"id": older.id, "name": older.name})
-        self._superseded = older
-
-    def failed(self, error: dict[str, str], *, undone: bool) -> None:
-        self.context.images.delete(self.operation.target_id)
-        self.context.resources.release(self.operation.target_id)
-        self.context.events.publish("image-deleted", {"id": self.operation.target_id})
-
-    async def settle(self) -> None:
-        if self._superseded is not None:
-            files.remove_tree(self.context.paths.image(self._superseded.id))
-            self._superseded = None
-        image: Image | None = self.context.images.get(self.operation.target_id)
-        if image is not None and image.state is ImageState.READY:
-            record.write_image(self.context.paths, image)
+    def succeeded(self) -> dict[str, object]:
+        result = super().succeeded()
+        return {**result, "package_count": self.observed["build"]["package_count"]}

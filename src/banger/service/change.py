@@ -10,6 +10,7 @@ from banger.model.operation import Operation
 from banger.model.vm import VM, VMSpec
 from banger.naming import check_name
 from banger.service import rebuild, resolution, room, sizes
+from banger.service.boot_files import own_boot_of, takes_layer
 from banger.service.context import Context
 from banger.service.images import ImageService
 from banger.service.operations import OperationService, Target
@@ -74,15 +75,17 @@ class ChangeService:
         after = vm.spec
         if image or vm.spec.image_id:
             found = self._images.ready(image or vm.spec.image_name)
+            own = own_boot_of(self._context.paths, found)
             after = dataclasses.replace(
                 vm.spec,
                 image_id=found.id,
                 image_name=found.name,
                 rootfs="",
-                kernel="",
-                initrd="",
-                modules="",
+                kernel=own.kernel,
+                initrd=own.initrd,
+                modules=own.modules,
             )
+            self._refuse_unwritable(vm, after)
         self._require_room()
 
         def reserve(_operation: Operation) -> None:
@@ -101,6 +104,14 @@ class ChangeService:
                 f"cannot {action.value} {vm.name}",
                 cause=f"the storage driver {vm.spec.storage} is not available here",
                 resolution="banger doctor",
+            )
+
+    def _refuse_unwritable(self, vm: VM, after: VMSpec) -> None:
+        if vm.spec.storage == "qcow2" and takes_layer(after, self._context.drivers.guest):
+            raise InvalidInput(
+                f"{vm.name} cannot be rebuilt from the image {after.image_name}",
+                cause="that boots a kernel of its own, so its drive must be raw, and it is qcow2",
+                resolution=f"banger create --image {after.image_name}, for a new VM",
             )
 
     def _require_room(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from banger.service.build import ImageStep
+from banger.service.new_image import ImageStep
 from banger.service.steps import Direction, Report, Step
 from banger.service.target_plan import ImagePlan
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,12 +13,11 @@ from banger.errors import AlreadyExists, Conflict, InvalidInput, NotFound
 from banger.model.image import DOCKER_IMAGE, Image, ImageSpec, ImageState
 from banger.model.operation import Operation
 from banger.model.vm import GIB, MAX_DISK_BYTES
-from banger.naming import check_name, new_id
-from banger.service import package_list, references
+from banger.naming import check_name
+from banger.service import image_admission, package_list, references
 from banger.service.context import Context
 from banger.service.operations import OperationService, Target
 from banger.service.requests import BuildRequest
-from banger.store.resources import Taken
 
 MIN_IMAGE_BYTES = 1 * GIB
 
@@ -113,21 +111,23 @@ class ImageService:
             size_bytes=request.size_bytes,
             docker=docker,
         )
-        image = Image(
-            id=new_id(),
-            name="",
-            state=ImageState.BUILDING,
-            suite=request.suite,
-            packages_sha256=spec.packages_sha256,
+        image = image_admission.new_row(
+            spec.name, suite=spec.suite, packages_sha256=spec.packages_sha256
+        )
+        image = dataclasses.replace(
+            image,
             size_bytes=spec.size_bytes,
-            allocated_bytes=0,
-            rootfs_sha256="",
-            kernel_version="",
-            created_at=time.time(),
             docker=docker,
             own_list=request.packages is not None,
         )
-        return self._admit_build(image, spec, idempotency_key)
+        return image_admission.admit_new(
+            self._context,
+            self._operations,
+            "image.build",
+            image,
+            {"spec": msgspec.to_builtins(spec)},
+            idempotency_key=idempotency_key,
+        )
 
     async def delete(self, reference: str) -> Operation:
         """Admit ``image.delete``. Raises ``Conflict`` naming the VMs that use it."""
@@ -145,34 +145,6 @@ class ImageService:
 
         return self._operations.admit(
             "image.delete", Target("image", image.id, image.name), {}, reserve=reserve
-        )
-
-    def _admit_build(self, image: Image, spec: ImageSpec, idempotency_key: str) -> Operation:
-        # Until it is ready the row carries a name that nobody can ask for.
-        pending = dataclasses.replace(image, name=f"{spec.name}@{image.id}")
-
-        def reserve(operation: Operation) -> None:
-            try:
-                self._context.resources.reserve(
-                    [("image-build", spec.name)],
-                    owner_id=image.id,
-                    operation_id=operation.id,
-                    boot_id=operation.boot_id,
-                )
-            except Taken as taken:
-                raise Conflict(
-                    f"the image {spec.name} is being built already",
-                    cause=f"by the build of {taken.owner_id}",
-                    resolution="banger operation list",
-                ) from None
-            self._context.images.put(pending)
-
-        return self._operations.admit(
-            "image.build",
-            Target("image", image.id, spec.name),
-            {"name": spec.name, "spec": msgspec.to_builtins(spec)},
-            reserve=reserve,
-            idempotency_key=idempotency_key,
         )
 
     def _refuse_existing(self, known: Image) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import time
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from banger.model.operation import Operation
 from banger.model.vm import VM, VMSpec
 from banger.naming import check_name, new_id
 from banger.service import proposals, references, resolution, room
+from banger.service.boot_files import own_boot_of
 from banger.service.context import Context
 from banger.service.create import rootfs_spec
 from banger.service.images import ImageService
@@ -91,6 +93,11 @@ class VMService:
             check_name(request.name)
             self.require_free(request.name)
         image = self._image_for(request)
+        if image is not None and image.own_boot and not request.kernel:
+            own = own_boot_of(self._context.paths, image)
+            request = dataclasses.replace(
+                request, kernel=own.kernel, initrd=own.initrd, modules=own.modules
+            )
         choice = await self._context.drivers.choose()
         spec = resolution.resolve(request, image, choice, self._context.drivers)
         self._context.drivers.networks[spec.network].check()
