@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from banger.errors import BangerError, CommandFailed, DeadlineExceeded, HostNotReady
+from banger.host import group
 from banger.host.lines import LineSplitter
 
 #: Passed on from our own environment because only the user can know them.
@@ -31,8 +32,6 @@ _INHERITED = (
 )
 #: Debian leaves these out of an ordinary user's PATH, and half of our programs live there.
 _SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin")
-#: How long a program that was told to end (SIGTERM) may take before it is killed, in seconds.
-TERMINATE_GRACE = 2.0
 #: How much output is kept to explain a failure, in bytes.
 TAIL_BYTES = 16 * 1024
 _CHUNK = 64 * 1024
@@ -114,7 +113,7 @@ async def run(
     merged = on_line is not None or log is not None
     argv = _resolve(command)
     try:
-        process = await asyncio.create_subprocess_exec(
+        starting = asyncio.create_subprocess_exec(
             *argv,
             stdin=subprocess.DEVNULL if command.stdin is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -124,6 +123,7 @@ async def run(
             pass_fds=command.descriptors,
             start_new_session=True,
         )
+        process = await group.started(asyncio.create_task(starting))
     except OSError as error:
         raise _not_started(command, error) from error
     try:
@@ -134,10 +134,10 @@ async def run(
                 stdout, stderr = await _exchange(process, command.stdin)
             status = await process.wait()
     except TimeoutError as error:
-        await _end_group(process)
+        await group.end(process)
         raise _too_slow(command) from error
     except BaseException:
-        await _end_group(process)
+        await group.end(process)
         raise
     return _completed(command, status, stdout, stderr)
 
@@ -162,10 +162,10 @@ def run_blocking(command: Command) -> Completed:
         try:
             stdout, stderr = process.communicate(command.stdin, timeout=command.timeout)
         except subprocess.TimeoutExpired as error:
-            _signal_group(process.pid, signal.SIGKILL)
+            group.signal_to(process.pid, signal.SIGKILL)
             raise _too_slow(command) from error
         except BaseException:
-            _signal_group(process.pid, signal.SIGKILL)
+            group.signal_to(process.pid, signal.SIGKILL)
             raise
     return _completed(command, process.returncode, stdout, stderr)
 
@@ -242,25 +242,6 @@ def _appending(log: Path | None) -> Iterator[Callable[[bytes], object]]:
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     with open(descriptor, "ab", buffering=0) as file:  # noqa: PTH123 - a descriptor, not a path
         yield file.write
-
-
-async def _end_group(process: asyncio.subprocess.Process) -> None:
-    _signal_group(process.pid, signal.SIGTERM)
-    try:
-        async with asyncio.timeout(TERMINATE_GRACE):
-            await process.wait()
-    except TimeoutError:
-        pass
-    finally:
-        # Also when the leader ended in order: its own children may have stayed behind.
-        _signal_group(process.pid, signal.SIGKILL)
-    await process.wait()
-
-
-def _signal_group(group: int, number: int) -> None:
-    # PermissionError: every member has changed its user and is beyond our reach.
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, number)
 
 
 def _completed(command: Command, status: int, stdout: bytes, stderr: bytes) -> Completed:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -104,6 +106,25 @@ async def test_the_whole_group_ends(tmp_path: Path, how: str) -> None:
             await task
     await asyncio.sleep(0.05)
     assert [process.start_ticks(int(pid)) for pid in pids.read_text().split()] == [None, None]
+
+
+@pytest.mark.parametrize("pauses", [(0.0, 0.0), (0.0, 0.0, 0.0), (0.3, 0.0), (0.3, 0.1)])
+def test_a_program_is_reaped_however_often_it_is_cancelled(pauses: tuple[float, ...]) -> None:
+    """A task that is being cancelled is cancelled again when the event loop ends."""
+
+    async def cancel_again_and_again() -> None:
+        task = asyncio.create_task(run(shell("trap '' TERM; sleep 60 & wait")))
+        for pause in pauses:
+            await asyncio.sleep(pause)
+            task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancel_again_and_again())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        gc.collect()
+    assert [str(warning.message) for warning in caught] == []
 
 
 @pytest.mark.parametrize(
