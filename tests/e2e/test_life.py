@@ -55,10 +55,16 @@ def test_a_reboot_of_the_guest_ends_the_vm(
     pid = _vm(banger, "web")["pid"]
     # At once: a command waits for systemd, which the fast profile starts a moment later.
     asked = banger("exec", "web", "--", "reboot")
-    print(asked)  # shown if the guest does not end
+    assert asked.status == 0, asked
     vm = _await_state(banger, "web", "stopped")
     assert vm["last_exit"]["reason"] == "guest-reboot"
     assert not os.path.exists(f"/proc/{pid}")  # noqa: PTH110 - a process, not a file of ours
+    banger.ok("start", "web")
+    asked = banger("ssh", "web", "--", "systemctl poweroff --force")
+    assert asked.status == 0, asked
+    assert _vm(banger, "web")["last_exit"]["reason"] == "guest-shutdown"
+    # What answers a client says so: "ASGI callable returned without completing response".
+    assert "ASGI" not in banger.paths.daemon_log.read_text()
     banger.ok("rm", "web")
 
 

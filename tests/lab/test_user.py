@@ -124,7 +124,8 @@ def test_stop_and_start_keep_disk_address_and_mac(web: CommandLine) -> None:
     ("command", "reason"), [("reboot", "guest-reboot"), ("poweroff", "guest-shutdown")]
 )
 def test_a_guest_that_ends_itself_is_recorded(web: CommandLine, command: str, reason: str) -> None:
-    print(web("exec", "web", "--", command))  # shown if the guest does not end
+    asked = web("exec", "web", "--", command)
+    assert asked.status == 0, asked
     vm = _await_end(web)
     assert (vm["state"], vm["last_exit"]["reason"]) == ("stopped", reason)
 

@@ -11,6 +11,7 @@ from banger.cli.interrupts import forwarded
 from banger.client.client import BangerClient
 from banger.client.exec_stream import DescriptorInput, ExecStream
 from banger.errors import NoAgent
+from banger.model.going_down import takes_guest_down
 
 
 def write_stream(channel: int, data: bytes) -> None:
@@ -33,5 +34,9 @@ def run_in_guest(client: BangerClient, ref: str, argv: Sequence[str], *, stdin: 
     except NoAgent:
         from banger.client.terminal import run_ssh
 
-        ssh = client.access(ref)["ssh"]
-        return run_ssh([*ssh, "--", shlex.join(argv)], stdin=stdin)
+        ssh = [*client.access(ref)["ssh"], "--", shlex.join(argv)]
+        if takes_guest_down(argv):
+            from banger.cli.going_down import run_down
+
+            return run_down(client, ref, ssh, stdin=stdin)
+        return run_ssh(ssh, stdin=stdin)

@@ -14,6 +14,7 @@ from banger.model.lifecycle import Action
 from banger.model.vm import VM
 from banger.naming import host_key_alias
 from banger.service.context import Context
+from banger.service.guest_end import LastingProcess
 from banger.service.vms import VMService
 
 _PING_TIMEOUT = 2.0
@@ -101,7 +102,7 @@ class AccessService:
                 cause=error.cause or error.brief,
                 resolution=f"banger ssh {vm.name}",
             ) from error
-        return await agent.execute(command)
+        return LastingProcess(self._context, vm, command, await agent.execute(command))
 
     async def _settled(self, agent: GuestAgent, *, young: bool) -> None:
         """Returns when commands work as in any guest.

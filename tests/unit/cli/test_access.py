@@ -128,6 +128,37 @@ def test_without_an_agent_exec_goes_by_ssh(banger: CLIHome) -> None:
     assert call(banger, "exec", "web", "--", "echo", "a b") == (3, said)
 
 
+@pytest.mark.parametrize(
+    ("reason", "expected"), [("guest-shutdown", 0), ("guest-reboot", 0), ("guest-panic", 255)]
+)
+@pytest.mark.parametrize("verb", ["ssh", "exec"])
+def test_a_power_off_by_ssh_has_succeeded_when_the_guest_is_down(
+    banger: CLIHome, fake_ssh: Path, verb: str, reason: str, expected: int
+) -> None:
+    fake_ssh.write_text("#!/bin/sh\necho closed by remote host >&2\nexit 255\n")
+    vm = banger.fake.add_vm("web", state="running")
+    banger.fake.agent = False
+    child = subprocess.Popen(
+        [sys.executable, "-m", "banger", verb, "web", "--", "poweroff"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        env=os.environ | banger.environment,
+    )
+    looks = 0
+    deadline = time.monotonic() + 20
+    # Once before the command, and again and again after it.
+    while looks < 3:
+        paths = [path for _, path, _ in banger.fake.requests]
+        looks = sum(path.partition("?")[0].endswith(("/web", vm["id"])) for path in paths)
+        assert time.monotonic() < deadline, paths
+        time.sleep(0.02)
+    vm["last_exit"] = {"reason": reason, "at": "2026-11-24T17:00:00Z", "detail": ""}
+    vm["state"] = "stopped"
+    _, errors = child.communicate(timeout=20)
+    assert (child.returncode, errors) == (expected, b"closed by remote host\n")
+
+
 def test_words_for_the_guest() -> None:
     assert without_separator(("--", "ls", "--")) == ["ls", "--"]
     assert without_separator(("ls", "-l")) == ["ls", "-l"]

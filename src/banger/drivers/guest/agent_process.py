@@ -84,7 +84,7 @@ class AgentProcess:
         self._forget(self._id)
         running = self._status is None and self._error is None
         self.lose(BangerError("the command was given up"))
-        if running or self._open:
+        if running or (self._open and self._error is None):
             await self._send({"type": "close", "id": self._id}, None)
 
     def received(self, message: Message, payload: bytes) -> None:

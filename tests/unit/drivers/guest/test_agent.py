@@ -135,6 +135,7 @@ async def test_a_lost_agent_is_told_and_the_next_one_found(port: AgentPort) -> N
         await reading
     with pytest.raises(VMMFailed, match="cannot be reached"):
         await process.status()
+    await process.close()
     assert (await client.ping(timeout=20))["commands"] == 0
     await client.close()
 
@@ -305,6 +306,7 @@ async def test_a_lost_connection_ends_its_commands_and_the_next_finds_the_same_a
     vsock.drop_all()
     with pytest.raises(VMMFailed, match="cannot be reached"):
         await process.status()
+    await process.close()
     assert (await client.ping(timeout=20))["commands"] == 0
     await asyncio.to_thread(wait_until, trace.exists)
     await client.close()
