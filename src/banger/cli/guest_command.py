@@ -11,7 +11,6 @@ from banger.cli.interrupts import forwarded
 from banger.client.client import BangerClient
 from banger.client.exec_stream import DescriptorInput, ExecStream
 from banger.errors import NoAgent
-from banger.model.going_down import takes_guest_down
 
 
 def write_stream(channel: int, data: bytes) -> None:
@@ -33,6 +32,7 @@ def run_in_guest(client: BangerClient, ref: str, argv: Sequence[str], *, stdin: 
             ).run()
     except NoAgent:
         from banger.client.terminal import run_ssh
+        from banger.model.going_down import takes_guest_down
 
         ssh = [*client.access(ref)["ssh"], "--", shlex.join(argv)]
         if takes_guest_down(argv):

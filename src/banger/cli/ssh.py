@@ -15,7 +15,6 @@ from banger.cli.session import connect
 from banger.cli.targets import suggest
 from banger.client.client import BangerClient
 from banger.errors import EXEC_FAILED, BangerError, NotFound
-from banger.model.going_down import line_takes_guest_down
 
 #: Words after the name belong to the guest's command, options too.
 FIRST_WORD_ENDS_OPTIONS = {**CONTEXT_SETTINGS, "allow_interspersed_args": False}
@@ -69,10 +68,12 @@ def ssh(*, terminal: bool, target: str, words: tuple[str, ...]) -> int:
         if terminal or (not command and sys.stdin is not None and sys.stdin.isatty()):
             argv.insert(1, "-t")
         remote = remote_command(command)
-        if remote and not terminal and line_takes_guest_down(remote[0]):
+        if remote and not terminal:
             from banger.cli.going_down import run_down
+            from banger.model.going_down import line_takes_guest_down
 
-            return run_down(client, access["id"], [*argv, "--", *remote])
+            if line_takes_guest_down(remote[0]):
+                return run_down(client, access["id"], [*argv, "--", *remote])
         exec_ssh([*argv, *(["--", *remote] if remote else [])])
     except BangerError as error:
         show(error)
