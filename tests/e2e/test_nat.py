@@ -96,7 +96,7 @@ def test_a_published_port_is_reached_from_host_and_world(
     assert ask("", "127.0.0.1", 8094).startswith("hello")
     assert ask("", WORLD_HOST, 8094).startswith("hello")
     assert ask(world, WORLD_HOST, 8094) == f"hello {WORLD}"
-    banger.ok("vm", "forward", "web", "--rm", "8094:80")
+    banger.ok("vm", "forward", "rm", "web", "8094")
     assert ask("", "127.0.0.1", 8094) == ""
     assert ask(world, WORLD_HOST, 8094) == ""
     with server("", 8094):
@@ -110,7 +110,9 @@ def test_a_port_of_the_user_mode_network(
     banger_with_image: Home, leaves_nothing: Callable[[], None]
 ) -> None:
     banger = banger_with_image
-    banger.ok("run", "--name", "mine", "--network", "user")
+    banger.ok("run", "--name", "mine", "--network", "user", "-p", "8092:22")
+    assert ask("", "127.0.0.1", 8092).startswith("SSH-2.0")
+    banger.ok("vm", "forward", "rm", "mine", "8092")
     assert banger.json("nat", "status", "mine")[0]["nat"] is True
     refused = banger("nat", "down", "mine")
     assert (refused.status, "--network tap" in refused.stderr) == (5, True)
@@ -120,7 +122,7 @@ def test_a_port_of_the_user_mode_network(
         taken = banger("vm", "forward", "mine", "8090:22")
     assert taken.status == 5, taken
     assert banger.ok("vm", "forward", "mine") == "8091:22\n"
-    banger.ok("vm", "forward", "mine", "--rm", "8091:22")
+    banger.ok("vm", "forward", "rm", "mine", "8091:22")
     assert ask("", "127.0.0.1", 8091) == ""
     banger.ok("rm", "-f", "mine")
 

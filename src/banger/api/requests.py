@@ -50,6 +50,19 @@ WorkDiskSize = Annotated[
 Text = Annotated[str, Meta(pattern=_NO_ZERO, max_length=131071)]
 
 
+Port = Annotated[int, Meta(ge=1, le=65535)]
+#: More ports than anybody publishes by hand, few enough for every request to be small.
+_MAX_FORWARDS = 256
+
+
+class Forward(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A port of the host that leads to one of the guest."""
+
+    host_port: Port
+    guest_port: Port
+    protocol: Literal["tcp", "udp"] = "tcp"
+
+
 class CreateVM(Struct, forbid_unknown_fields=True, kw_only=True):
     """A VM to be made. What is absent takes the default."""
 
@@ -71,6 +84,7 @@ class CreateVM(Struct, forbid_unknown_fields=True, kw_only=True):
     isolated: bool = False
     host_access: bool = False
     jail: bool = False
+    forwards: Annotated[list[Forward], Meta(max_length=_MAX_FORWARDS)] = []
 
 
 class RenameVM(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -98,9 +112,6 @@ class RebuildVM(Struct, forbid_unknown_fields=True, kw_only=True):
     """The image of the new root file system; absent: what the VM was made of."""
 
     image: NameOrNone = ""
-
-
-Port = Annotated[int, Meta(ge=1, le=65535)]
 
 
 class SetNat(Struct, forbid_unknown_fields=True, kw_only=True):

@@ -95,14 +95,23 @@ def split_off() -> tuple[str, ...]:
 
 
 class LazyGroup(_Parsing, click.Group):
-    """A group that knows its commands by name and imports one only to run it."""
+    """A group that knows its commands by name and imports one only to run it.
+
+    A first word that names no command is an argument of ``fallback``, where there is one.
+    """
 
     def __init__(
-        self, *args: Any, entries: Sequence[Entry], examples: Sequence[str] = (), **kwargs: Any
+        self,
+        *args: Any,
+        entries: Sequence[Entry],
+        examples: Sequence[str] = (),
+        fallback: str = "",
+        **kwargs: Any,
     ):
         kwargs.setdefault("context_settings", CONTEXT_SETTINGS)
         super().__init__(*args, **kwargs)
         self.entries = entries
+        self.fallback = fallback
         self.examples = examples
         self.by_name = {name: entry for entry in entries for name in (entry.name, *entry.aliases)}
         self.params.extend(common_options(hidden=self.name != "banger"))
@@ -126,6 +135,8 @@ class LazyGroup(_Parsing, click.Group):
         self, ctx: Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in self.by_name and not args[0].startswith("-"):
+            if self.fallback:
+                return super().resolve_command(ctx, [self.fallback, *args])
             raise click.exceptions.NoSuchCommand(args[0], possibilities=self.by_name, ctx=ctx)
         return super().resolve_command(ctx, args)
 

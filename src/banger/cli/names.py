@@ -42,6 +42,14 @@ def image_names(_: click.Context, __: click.Parameter, incomplete: str) -> list[
     return _matching(lambda client: (image["name"] for image in client.images()), incomplete)
 
 
+def port_texts(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """The ports that the VM named on the line publishes."""
+    from banger.cli.ports import port_text
+
+    name = str(ctx.params.get("name") or "")
+    return _matching(lambda client: map(port_text, client.vm(name)["forwards"]), incomplete)
+
+
 def operation_ids(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
     """Ids of the operations that still run."""
     return _matching(

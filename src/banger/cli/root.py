@@ -24,13 +24,18 @@ VM = [
     Entry("set", "banger.cli.vm_set:set_vm", "Change memory, CPUs and disks of VMs."),
     Entry("clone", "banger.cli.vm_remake:clone", "Copy a stopped VM with its disks."),
     Entry("rebuild", "banger.cli.vm_remake:rebuild", "Give VMs a new root file system."),
-    Entry("forward", "banger.cli.forward:forward", "Publish ports of a VM on the host."),
+    Entry("forward", "banger.cli.root:forward", "Publish ports of a VM on the host."),
     Entry("delete", "banger.cli.vm_change:delete", "Delete VMs and their disks.", aliases=("rm",)),
     Entry("ssh", "banger.cli.ssh:ssh", "Open a shell in a VM."),
     Entry("exec", "banger.cli.exec:exec_command", "Run a command in a VM."),
     Entry("cp", "banger.cli.copy:copy", "Copy files into and out of a VM."),
     Entry("logs", "banger.cli.logs:logs", "Show the serial console's log."),
     Entry("console", "banger.cli.console:console", "Attach to the serial console."),
+]
+FORWARD = [
+    Entry("add", "banger.cli.forward:add", "Publish ports of a VM."),
+    Entry("list", "banger.cli.forward:list_forwards", "List published ports.", aliases=("ls",)),
+    Entry("rm", "banger.cli.forward:remove", "Take ports back.", aliases=("delete", "remove")),
 ]
 IMAGE = [
     Entry("build", "banger.cli.image:build", "Build an image from the Debian archive."),
@@ -121,6 +126,17 @@ vm = LazyGroup(
     entries=VM,
     help="VMs: create, use, delete.",
     examples=("banger vm list", "banger vm stop web db"),
+)
+forward = LazyGroup(
+    "forward",
+    entries=FORWARD,
+    help="Ports of VMs that are published on the host: kept until they are taken back.",
+    examples=(
+        "banger vm forward web 8080:80",
+        "banger vm forward list",
+        "banger vm forward rm web 8080",
+    ),
+    fallback="add",
 )
 image = LazyGroup(
     "image",

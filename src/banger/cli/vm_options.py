@@ -9,6 +9,7 @@ import click
 
 from banger.cli.making import DOCKER_IMAGE
 from banger.cli.names import image_names
+from banger.cli.ports import parse_port
 from banger.cli.session import command_path
 from banger.cli.values import (
     DISK_SIZE,
@@ -18,6 +19,7 @@ from banger.cli.values import (
     MEMORY,
     VCPUS,
     VM_NAME,
+    Checked,
 )
 from banger.errors import InvalidInput
 from banger.settings import Settings
@@ -44,6 +46,7 @@ BODY = {
     "isolated": "isolated",
     "host_access": "host_access",
     "jail": "jail",
+    "forwards": "forwards",
 }
 
 
@@ -95,6 +98,10 @@ def vm_options(function: _F) -> _F:
                 "--profile", type=click.Choice(["auto", "standard", "fast"]),
                 help="How the guest boots (auto).",
             ),
+            click.option(
+                "--forward", "-p", "forwards", type=Checked("port", parse_port), multiple=True,
+                metavar="HOSTPORT:PORT", help="Publish a port of it on the host (may be repeated).",
+            ),
             click.option("--nat", is_flag=True, default=None, help="Let it reach the internet."),
             click.option(
                 "--isolated", is_flag=True, default=None, help="Keep it and other VMs apart."
@@ -137,7 +144,11 @@ def vm_body(options: Mapping[str, Any], preferences: Settings) -> dict[str, Any]
                 cause="a kernel needs its root file system, initrd and modules their kernel",
                 resolution=f"{command_path()} --rootfs FILE --kernel FILE",
             )
-    body = {field: options[key] for key, field in BODY.items() if options.get(key) is not None}
+    body = {
+        field: options[key] for key, field in BODY.items() if options.get(key) not in (None, ())
+    }
+    if "forwards" in body:
+        body["forwards"] = [port._asdict() for port in body["forwards"]]
     # A preference counts as if it had been typed: the daemon read the settings when it started,
     # and the environment may say something else by now.
     preferred = {name: getattr(preferences, name) for name in ("vmm", "storage", "network")}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
-from banger.errors import AlreadyExists, Conflict, InvalidInput, NotFound, PermissionRefused
+from banger.errors import AlreadyExists, Conflict, NotFound
 from banger.model.lifecycle import Action
-from banger.model.network import FIRST_USER_PORT, PROTOCOLS, Forward, Reach
+from banger.model.network import Forward, Reach
 from banger.model.operation import Operation
 from banger.model.vm import VM
+from banger.service import published
 from banger.service.context import Context
 from banger.service.operations import OperationService, Target
 from banger.service.reach import arguments_of, network_of
@@ -40,24 +41,22 @@ class ConnectivityService:
 
         Raises ``AlreadyExists`` if the port leads elsewhere.
         """
-        _check(forward)
         vm = self._vms.get(reference)
-        # A VMM with a network of its own listens itself, and never runs as root.
-        by_root = self._context.uid == 0 and network_of(self._context, vm).live
-        if forward.host_port < FIRST_USER_PORT and not by_root:
-            raise PermissionRefused(
-                f"port {forward.host_port} of the host cannot be published for {vm.name}",
-                cause=f"ports below {FIRST_USER_PORT} belong to root",
-                resolution=f"banger vm forward {vm.name} 8080:{forward.guest_port}",
-            )
+        published.check(self._context, vm.lease.kind, vm.name, [forward])
         reach = vm.spec.reach
         for other in reach.forwards:
             if other.reservation() == forward.reservation() and other != forward:
                 raise AlreadyExists(
                     f"port {forward.host_port} of the host already leads to {vm.name}",
                     cause=f"{other} is published",
-                    resolution=f"banger vm forward {vm.name} --remove {other}",
+                    resolution=f"banger vm forward rm {vm.name} {other.host_port}/{other.protocol}",
                 )
+        if forward.reservation() in vm.lease.reservations():
+            raise AlreadyExists(
+                f"port {forward.host_port} of the host already leads to {vm.name}",
+                cause="it is where the host reaches its SSH server",
+                resolution="choose another port",
+            )
         forwards = tuple(sorted({*reach.forwards, forward}))
         return self._admit("vm.forward", vm, dataclasses.replace(reach, forwards=forwards))
 
@@ -69,7 +68,7 @@ class ConnectivityService:
             raise NotFound(
                 f"{vm.name} does not publish {forward}",
                 cause="published: " + (", ".join(map(str, reach.forwards)) or "nothing"),
-                resolution=f"banger vm forward {vm.name}",
+                resolution=f"banger vm forward list {vm.name}",
             )
         forwards = tuple(other for other in reach.forwards if other != forward)
         return self._admit("vm.forward", vm, dataclasses.replace(reach, forwards=forwards))
@@ -87,28 +86,9 @@ class ConnectivityService:
                     boot_id=operation.boot_id,
                 )
             except Taken as taken:
-                raise self._taken(taken) from None
+                raise published.taken(self._context, taken) from None
 
         arguments = arguments_of(vm.spec.reach, reach)
         return self._operations.admit(
             kind, Target("vm", vm.id, vm.name), arguments, reserve=reserve
-        )
-
-    def _taken(self, taken: Taken) -> AlreadyExists:
-        holder = self._context.vms.get(taken.owner_id)
-        name = holder.name if holder else taken.owner_id
-        return AlreadyExists(
-            f"port {taken.key} of the host is taken",
-            cause=f"it is kept for VM {name}",
-            resolution=f"banger show {name}, or choose another port",
-        )
-
-
-def _check(forward: Forward) -> None:
-    ports = (forward.host_port, forward.guest_port)
-    if forward.protocol not in PROTOCOLS or not all(0 < port < 65536 for port in ports):
-        raise InvalidInput(
-            f"{forward} cannot be published",
-            cause=f"the protocol is one of {', '.join(PROTOCOLS)}, a port lies in 1 to 65535",
-            resolution="banger vm forward NAME 8080:80",
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from banger.model.image import DEFAULT_IMAGE, DEFAULT_SUITE
+from banger.model.network import Forward
 from banger.model.vm import (
     DEFAULT_MEMORY_MIB,
     DEFAULT_OVERLAY_BYTES,
@@ -37,6 +38,7 @@ class CreateRequest:
     isolated: bool = False
     host_access: bool = False
     jail: bool = False
+    forwards: tuple[Forward, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,7 @@ def resolve(
             internet=request.nat or not drivers.networks[network].closed,
             isolated=request.isolated,
             host=request.host_access,
+            forwards=tuple(sorted(set(request.forwards))),
         ),
         jail=request.jail,
     )

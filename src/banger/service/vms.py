@@ -16,7 +16,7 @@ from banger.model.lifecycle import Action, VMState, is_legal
 from banger.model.operation import Operation
 from banger.model.vm import VM, VMSpec
 from banger.naming import check_name, new_id
-from banger.service import proposals, references, resolution, room
+from banger.service import proposals, published, references, resolution, room
 from banger.service.boot_files import own_boot_of
 from banger.service.context import Context
 from banger.service.create import rootfs_spec
@@ -101,7 +101,9 @@ class VMService:
         choice = await self._context.drivers.choose()
         spec = resolution.resolve(request, image, choice, self._context.drivers)
         self._context.drivers.networks[spec.network].check()
-        room.check_memory(request.name or "the VM", spec.memory_mib)
+        what = request.name or "the VM"
+        published.check(self._context, spec.network, what, spec.reach.forwards)
+        room.check_memory(what, spec.memory_mib)
         files.make_private_folder(self._context.paths.state)
         room.check_disk(self._context.paths.state, self._context.settings.min_free_bytes)
         attempts = 1 if request.name else 20
@@ -184,6 +186,8 @@ class VMService:
         for number, lease in enumerate(network.candidates(vm_id)):
             if number >= _LEASES_TRIED:
                 break
+            if set(lease.reservations()) & set(spec.reach.reservations()):
+                continue
             vm = VM(
                 id=vm_id,
                 name=name,
@@ -211,6 +215,10 @@ class VMService:
     def _insert(self, vm: VM, operation: Operation) -> None:
         self._reserve(vm.id, operation, [("vm-name", vm.name)], vm.name)
         self._reserve(vm.id, operation, vm.lease.reservations(), "")
+        try:
+            self._reserve(vm.id, operation, vm.spec.reach.reservations(), "")
+        except Taken as conflict:
+            raise published.taken(self._context, conflict) from None
         self._context.vms.insert(vm)
         self._context.events.publish("vm", vm)
 

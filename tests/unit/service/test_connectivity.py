@@ -176,3 +176,27 @@ async def test_a_row_of_an_older_banger_is_read(tmp_path: Path) -> None:
     with house.context.database.transaction() as connection:
         connection.execute("UPDATE vm SET spec = json_remove(spec, '$.reach')")
     assert house.vms.get("web").spec.reach.internet is False
+
+
+async def test_ports_published_at_creation(tmp_path: Path) -> None:
+    house = await with_vms(tmp_path, "old")
+    await ok(house, await house.connectivity.publish("old", Forward("tcp", 9000, 80)))
+    wanted = (WEB, Forward("udp", 5353, 53))
+    await ok(house, await house.vms.create(CreateRequest("web", memory_mib=64, forwards=wanted)))
+    assert house.vms.get("web").spec.reach.forwards == (WEB, Forward("udp", 5353, 53))
+    await start(house, "web")
+    assert [forward["host_port"] for forward in rules(house, "web")["forwards"]] == [8080, 5353]
+    before = [vm.name for vm in house.vms.list()]
+    for forwards, error in (
+        ((WEB,), AlreadyExists),
+        ((Forward("tcp", 9000, 22),), AlreadyExists),
+        ((Forward("tcp", 80, 80),), PermissionRefused),
+        ((Forward("tcp", 8081, 80), Forward("tcp", 8081, 81)), InvalidInput),
+        ((Forward("sctp", 8082, 80),), InvalidInput),
+    ):
+        for name in ("other", ""):
+            with pytest.raises(error):
+                await house.vms.create(CreateRequest(name, memory_mib=64, forwards=forwards))
+    assert [vm.name for vm in house.vms.list()] == before
+    await ok(house, await house.vms.delete("web", force=True))
+    await ok(house, await house.vms.create(CreateRequest("other", memory_mib=64, forwards=(WEB,))))

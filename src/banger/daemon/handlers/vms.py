@@ -11,6 +11,7 @@ from banger.api import codec, requests, routes
 from banger.daemon.endpoint import Endpoint, answer, read_body, read_key, read_query
 from banger.daemon.views import view_vm
 from banger.daemon.vm_list import FIELDS
+from banger.model.network import Forward
 from banger.service.requests import CreateRequest
 
 
@@ -47,6 +48,9 @@ class VMs(Endpoint):
             isolated=body.isolated,
             host_access=body.host_access,
             jail=body.jail,
+            forwards=tuple(
+                Forward(each.protocol, each.host_port, each.guest_port) for each in body.forwards
+            ),
         )
         return self.accepted(await self.services.vms.create(asked, key))
 
