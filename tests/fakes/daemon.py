@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import queue
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -57,11 +59,35 @@ class FakeDaemon:
         self.ssh_argv = ["/bin/sh", "-c"]
         #: Events of ``/v1/events`` without an operation.
         self.events: list[tuple[str, JSON]] = []
+        #: Whether that stream goes on with what ``publish`` says, as the real one does.
+        self.events_live = False
+        self._listeners: list[queue.SimpleQueue[tuple[str, JSON]]] = []
         self.cuts = 0
         #: How often ``/v1/stats`` was asked for: a second of the fake VMs' life each.
         self.looks = 0
         self._counter = 0
         self.changed = threading.Condition()
+
+    # events
+    def publish(self, kind: str, data: JSON) -> None:
+        """Tell everybody who follows ``/v1/events``."""
+        for listener in list(self._listeners):
+            listener.put((kind, json.loads(json.dumps(data))))
+
+    def listen(self) -> queue.SimpleQueue[tuple[str, JSON]]:
+        """What is published from now on."""
+        listener: queue.SimpleQueue[tuple[str, JSON]] = queue.SimpleQueue()
+        self._listeners.append(listener)
+        return listener
+
+    def _tell(self, target: JSON, operation: JSON) -> None:
+        """What a real daemon publishes about an operation that ended."""
+        kind = "image" if operation["kind"].startswith("image") else "vm"
+        table = self.images if kind == "image" else self.vms
+        gone = target["id"] not in table
+        target["generation"] = target.get("generation", 0) + 1
+        self.publish(f"{kind}-deleted" if gone else kind, target)
+        self.publish("operation", view(operation))
 
     # objects
     def add_vm(self, name: str, **changes: Any) -> JSON:
@@ -209,6 +235,10 @@ class FakeDaemon:
         elif kind not in self.endless:
             effect()
             operation.update(status="succeeded", ended_at=CREATED)
+        self.publish("operation", view({**operation, "status": "running", "steps": []}))
+        for step in operation["steps"]:
+            self.publish("step", {"operation_id": operation["id"], **step})
+        self._tell(target, operation)
         return operation
 
     def cancel(self, operation: JSON) -> JSON:
@@ -218,6 +248,7 @@ class FakeDaemon:
                     operation["_undo"]()
                 operation.update(status="cancelled", ended_at=CREATED)
             self.changed.notify_all()
+        self.publish("operation", view(operation))
         return operation
 
 

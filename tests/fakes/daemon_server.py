@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import queue
 import socket
 import socketserver
 import threading
@@ -310,10 +311,16 @@ class Handler(BaseHTTPRequestHandler):
 
     def _events(self, operation_id: str) -> None:
         self._begin_chunks("text/event-stream")
+        listener = self.fake.listen()
         self._chunk(b": hello\n\n")
         if not operation_id:
             for kind, data in self.fake.events:
                 self._event(kind, data)
+            while self.fake.events_live:
+                try:
+                    self._event(*listener.get(timeout=0.05))
+                except queue.Empty:
+                    self._chunk(b": alive\n\n")
             self.wfile.write(b"0\r\n\r\n")
             return
         operation = self.fake.find(self.fake.operations, operation_id, "operation")

@@ -88,6 +88,7 @@ ROOT = [
     Entry("doctor", "banger.cli.doctor:doctor", "Check this machine, with a cure each.", _HOST),
     Entry("system", "banger.cli.root:system", "What banger has on this machine.", _HOST),
     Entry("setup", "banger.cli.setup:setup", "Give a user the root side.", _HOST),
+    Entry("tui", "banger.tui.command:tui", "Show everything on the whole terminal, live.", _DAY),
     Entry("version", "banger.cli.about:version", "Show the version.", _HOST),
     Entry("completion", "banger.cli.completion:completion", "Print shell completion.", _HOST),
     Entry("help", "banger.cli.about:help_command", "Help for commands and topics.", _HOST),

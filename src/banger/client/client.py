@@ -20,6 +20,8 @@ from banger.errors import BangerError, InvalidInput, from_dict
 
 #: The daemon sends a comment line every 15 s, so a stream silent for longer is dead.
 STREAM_TIMEOUT = 45.0
+#: A console that is followed may be silent for days; the daemon's end cuts the connection.
+SILENCE_TIMEOUT = 7 * 86400.0
 
 
 def problem_to_error(body: bytes, status: int) -> BangerError:
@@ -117,10 +119,18 @@ class BangerClient:
         return value
 
     def stream(
-        self, target: str, *, on_idle: Callable[[], None] | None = None
+        self,
+        target: str,
+        *,
+        on_idle: Callable[[], None] | None = None,
+        timeout: float | None = None,
     ) -> Generator[bytes, None, None]:
-        """The pieces of a reply that may take for ever; close the iterator to end it."""
-        response = self.open("GET", target, timeout=STREAM_TIMEOUT, on_idle=on_idle)
+        """The pieces of a reply that may take for ever; close the iterator to end it.
+
+        ``timeout`` is how many seconds it may be silent (the stream's keep-alive if absent).
+        """
+        seconds = STREAM_TIMEOUT if timeout is None else timeout
+        response = self.open("GET", target, timeout=seconds, on_idle=on_idle)
         with response.connection:
             yield from response.pieces()
 
@@ -173,10 +183,19 @@ class BangerClient:
     def access(self, ref: str) -> AccessView:
         return cast("AccessView", self.call("GET", f"/v1/vms/{_part(ref, 'VM')}/access"))
 
-    def logs(self, ref: str, *, follow: bool, lines: int) -> Generator[bytes, None, None]:
+    def logs(
+        self,
+        ref: str,
+        *,
+        follow: bool,
+        lines: int,
+        on_idle: Callable[[], None] | None = None,
+    ) -> Generator[bytes, None, None]:
         """The serial console's log; ``lines`` from its end, 0 for all."""
         query = f"follow={'true' if follow else 'false'}&lines={lines}"
-        return self.stream(f"/v1/vms/{_part(ref, 'VM')}/logs?{query}")
+        target = f"/v1/vms/{_part(ref, 'VM')}/logs?{query}"
+        timeout = SILENCE_TIMEOUT if follow else None
+        return self.stream(target, on_idle=on_idle, timeout=timeout)
 
     def all_stats(self) -> list[StatsView]:
         """What every running VM has used."""

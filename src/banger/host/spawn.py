@@ -1,4 +1,4 @@
-"""Starts long-lived children that outlive us: the one place that does."""
+"""Starts children that outlive us, and those that have our terminal: the one place that does."""
 
 from __future__ import annotations
 
@@ -54,3 +54,22 @@ def spawn_detached(
     # The object would otherwise try to reap the child when it is collected, and complain.
     child.returncode = 0
     return pid
+
+
+def spawn_in_terminal(argv: Sequence[str], *, env: Mapping[str, str]) -> int:
+    """Start ``argv`` with our own terminal, in our own session, and return its pid.
+
+    It gets the keys, the signals of the terminal and those of its size, as a shell's command
+    does. ``argv[0]`` is an absolute path. The caller waits for it. Raises ``HostNotReady``.
+    """
+    try:
+        child = subprocess.Popen(list(argv), env=dict(env))
+    except OSError as error:
+        raise HostNotReady(
+            f"{argv[0]} could not be started",
+            cause=error.strerror or str(error),
+            resolution="banger doctor",
+            details=" ".join(argv),
+        ) from error
+    child.returncode = 0
+    return child.pid

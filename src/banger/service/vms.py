@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from banger import proposals
 from banger.errors import AlreadyExists, Conflict, HostNotReady
 from banger.host import files
 from banger.model.image import Image
@@ -16,7 +17,7 @@ from banger.model.lifecycle import Action, VMState, is_legal
 from banger.model.operation import Operation
 from banger.model.vm import VM, VMSpec
 from banger.naming import check_name, new_id
-from banger.service import proposals, published, references, resolution, room
+from banger.service import published, references, resolution, room
 from banger.service.boot_files import own_boot_of
 from banger.service.context import Context
 from banger.service.create import rootfs_spec

@@ -95,7 +95,7 @@ def test_version(banger: CLIHome) -> None:
 
 HELPED = [
     (), ("run",), ("ls",), ("exec",), ("cp",), ("rm",), ("vm",), ("image",), ("image", "build"),
-    ("daemon",), ("operation",), ("doctor",), ("completion",),
+    ("daemon",), ("operation",), ("doctor",), ("completion",), ("tui",),
     ("vm", "set"), ("vm", "clone"), ("vm", "rebuild"), ("vm", "forward"),
 ]  # fmt: skip
 

@@ -1,0 +1,158 @@
+"""The screen of images: what there is, who uses it; build, rebuild, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Container
+
+from banger.cli.moments import age
+from banger.cli.units import format_size
+from banger.client.views import ImageView
+from banger.tui.actions import Act, Danger, command
+from banger.tui.bars import progress_text
+from banger.tui.glyphs import look
+from banger.tui.keys import EVERYWHERE, MOVING, SCREENS, Key, bindings
+from banger.tui.listing import Cell, Column, Listing
+from banger.tui.screens.base import WorldScreen
+from banger.tui.screens.confirm import ConfirmScreen
+from banger.tui.sheet import Sheet
+from banger.tui.tabs.page import Page
+from banger.tui.themes import Tones
+from banger.tui.vm_rows import short_size
+from banger.tui.world import World
+
+COLUMNS = (
+    Column("name", "NAME", 14, grow=True),
+    Column("state", "STATE", 10),
+    Column("suite", "SUITE", 10, rank=2),
+    Column("used", "ON DISK", 7, right=True, rank=1),
+    Column("vms", "VMS", 4, right=True),
+    Column("age", "AGE", 6, right=True, rank=3),
+)
+KEYS = (
+    Key("b", "b", "build", "build", "build an image", changes=True),
+    Key("r", "r", "rebuild", "rebuild", "build it anew from today's packages", changes=True),
+    Key("n", "n", "new VM", "new", "make a VM of it", changes=True),
+    Key("d", "d", "delete", "delete", "delete it; one that VMs use is refused", changes=True),
+    Key("escape", "Esc", "back", "back", "to the VMs"),
+)
+
+
+class ImageScreen(WorldScreen):
+    """All images, and everything about the one under the cursor."""
+
+    WHERE = "images"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(KEYS, MOVING, SCREENS, EVERYWHERE)]
+
+    def compose_body(self) -> ComposeResult:
+        with Container(id="body"):
+            yield Listing(COLUMNS, self._cell, empty="no images yet: b builds one", id="left")
+            yield Sheet(id="detail")
+
+    @property
+    def chosen(self) -> ImageView | None:
+        return self.ui.world.images.get(self.listing.chosen)
+
+    def draw_body(self) -> None:
+        images = sorted(self.ui.world.images.values(), key=lambda image: image["name"])
+        self.listing.show([image["id"] for image in images])
+        self._draw_detail()
+
+    def _draw_detail(self) -> None:
+        chosen, ui = self.chosen, self.ui
+        page = image_page(ui.world, chosen, ui.tones, ui.now()) if chosen else Page(ui.tones)
+        self.query_one("#detail", Sheet).show(page.made)
+
+    def on_resize(self) -> None:
+        self.query_one("#body").set_class(self.size.width >= 100, "wide")
+
+    def on_listing_moved(self) -> None:
+        self._draw_detail()
+        self.draw_bars()
+
+    def _cell(self, item: str, column: Column, _width: int) -> Cell:
+        image = self.ui.world.images.get(item)
+        if image is None:
+            return "", ""
+        if column.key == "state":
+            appearance = look(image["state"])
+            return f"{appearance.glyph} {image['state']}", appearance.tone
+        texts = {
+            "name": image["name"],
+            "suite": image["suite"] or "-",
+            "used": short_size(image["allocated_bytes"]),
+            "vms": str(len(image["used_by"])),
+            "age": age(image["created_at"], self.ui.now()),
+        }
+        return texts[column.key], "" if column.key == "name" else "dim"
+
+    def keys(self) -> Sequence[Key]:
+        needing = ("rebuild", "new", "delete")
+        shown = [key for key in KEYS if self.chosen or key.action not in needing]
+        return [*shown, SCREENS[0], SCREENS[2], *EVERYWHERE]
+
+    def help_keys(self) -> Sequence[tuple[str, Sequence[Key]]]:
+        return (("Images", KEYS), ("Moving", MOVING), ("Everywhere", (*SCREENS, *EVERYWHERE)))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if self.ui.read_only and action in {key.action for key in KEYS if key.changes}:
+            return False
+        return super().check_action(action, parameters)
+
+    def action_build(self) -> None:
+        self.ui.open_build()
+
+    def action_new(self) -> None:
+        self.ui.open_create(self.chosen["name"] if self.chosen else "")
+
+    def action_rebuild(self) -> None:
+        image = self.chosen
+        if image is not None:
+            name = image["name"]
+            self.ui.begin(
+                command(("image", "build", "--rebuild"), [name]),
+                lambda: self.ui.client.build_image({"name": name, "rebuild": True}),
+            )
+
+    def action_delete(self) -> None:
+        image = self.chosen
+        if image is None:
+            return
+        name, shown = image["name"], command(("image", "rm"), [image["name"]])
+        act = Act(
+            "delete", "delete image", ("image", "rm"), (),
+            lambda client, _vm: client.delete_image(name), Danger.ASK, "its file is deleted",
+        )  # fmt: skip
+
+        def answered(yes: bool | None) -> None:  # noqa: FBT001 - the screen's result
+            if yes:
+                self.ui.begin(shown, lambda: self.ui.client.delete_image(name))
+
+        self.ui.push_screen(ConfirmScreen(act, [name], Danger.ASK, shown), answered)
+
+
+def image_page(world: World, image: ImageView, tones: Tones, now: float) -> Page:
+    """Everything about ``image`` (pure)."""
+    page = Page(tones)
+    appearance = look(image["state"])
+    page.row("name", image["name"])
+    page.row("state", f"{appearance.glyph} {image['state']}", appearance.tone)
+    operation = world.of_target(image["id"])
+    if operation is not None:
+        page.drawn("does", progress_text(operation, tones))
+    page.row("used by", ", ".join(image["used_by"]) or "no VM", "" if image["used_by"] else "dim")
+    page.row("suite", image["suite"])
+    page.row("kernel", image["kernel_version"])
+    page.row("size", format_size(image["size_bytes"]))
+    page.row("on disk", format_size(image["allocated_bytes"]))
+    if image["drift"]:
+        page.row("drift", "! the package list has changed since: r builds it anew", "warn")
+    page.row("created", f"{age(image['created_at'], now)} ago")
+    page.row("rootfs", image["rootfs_sha256"][:32])
+    page.row("id", image["id"])
+    page.row("files", image["directory"])
+    return page
