@@ -25,7 +25,7 @@ from tests.requirements import needs
 pytestmark = needs("root", "tap", "qemu", "image", "ssh")
 TOP = Path(__file__).parents[2]
 #: Seconds for one block: `make up` installs an environment, others boot guests.
-LIMIT = 400.0
+LIMIT = 240.0
 #: Before the reader's first line: a private view of what banger changes of the machine, and the
 #: reader's own checkout as the folder they stand in.
 _PREPARE = """set -e
@@ -61,7 +61,7 @@ class Reader:
         (self.home.root / "block").write_text(f"set -eu\n{script}")
         end = f"end-{time.monotonic_ns()}"
         # A subshell, only for its status: folders and variables of a block end with it.
-        line = f'(set -x; . "{self.home.root}/block") </dev/null; echo "{end} $?"\n'
+        line = f'(set -x; . "{self.home.root}/block") </dev/null; echo; echo "{end} $?"\n'
         self.shell.stdin.write(line.encode())
         self.shell.stdin.flush()
         output, deadline = b"", time.monotonic() + LIMIT
