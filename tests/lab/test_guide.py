@@ -10,7 +10,7 @@ from tests.requirements import needs
 
 @needs("lab")
 def test_a_user_with_sudo_follows_the_guide(lab: Session) -> None:
-    home = LabHome(lab, "/home/dev/guide", user="dev")
+    home = LabHome(lab, "/home/dev/g", user="dev")
     rule = "dev ALL=(ALL) NOPASSWD: ALL"
     lab.shell(f"echo '{rule}' >/etc/sudoers.d/everything; chmod 440 /etc/sudoers.d/everything")
     blocks = [block for block in read() if block.lab]
