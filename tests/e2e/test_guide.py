@@ -57,7 +57,8 @@ class Reader:
 
     def follow(self, script: str) -> tuple[int, str]:
         """Run a block as typed into the shell; the status of its first failure, and the output."""
-        assert self.shell.stdin and self.shell.stdout
+        assert self.shell.stdin
+        assert self.shell.stdout
         (self.home.root / "block").write_text(f"set -eu\n{script}")
         end = f"end-{time.monotonic_ns()}"
         # A subshell, only for its status: folders and variables of a block end with it.
