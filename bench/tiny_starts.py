@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import shutil
 import signal
@@ -10,7 +11,8 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from banger.drivers.vmm.base import BootSpec, NetworkDevice
@@ -21,7 +23,8 @@ from banger.errors import BangerError
 from banger.host.firecracker_binary import FirecrackerBinary
 from banger.host.spawn import spawn_detached
 from banger.host.tiny_guest import tiny_guest
-from banger.naming import new_id, process_name
+from banger.naming import mac_address, new_id, process_name
+from bench.hand_network import HandNetwork
 from tests.firecracker_program import firecracker_program
 
 #: VMs started in each turn, and how many at a time.
@@ -30,6 +33,19 @@ WORKERS = (1, 4, 16)
 #: The driver's rate against the bare one's.
 GOAL = 0.5
 Start = Callable[[BootSpec], Awaitable[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What ``count`` starts gave: VMs a second, the seconds of each, the PSS of one VMM in MiB.
+
+    ``cpu`` is CPU seconds a start: of this process, of the programs that it ran, of the VMMs.
+    """
+
+    rate: float
+    seconds: list[float]
+    memory: float
+    cpu: tuple[float, float, float]
 
 
 def run(rounds: int) -> list[str]:
@@ -52,11 +68,11 @@ async def _measure(program: FirecrackerBinary, rounds: int) -> list[str]:
         for number in range(rounds):
             order: list[tuple[str, Start]] = [("bare", bare), ("driver", driver)]
             for name, start in order if number % 2 == 0 else reversed(order):
-                rate, times, held = await turn(start, workers, VMS)
-                rates[name].append(rate)
+                found = await turn(start, workers, VMS)
+                rates[name].append(found.rate)
                 if name == "driver":
-                    seconds += times
-                    memory = max(memory, held)
+                    seconds += found.seconds
+                    memory = max(memory, found.memory)
         ours, theirs = statistics.median(rates["driver"]), statistics.median(rates["bare"])
         ratio = ours / theirs
         verdict = "met" if ratio >= GOAL else f"MISSED (goal {GOAL})"
@@ -79,8 +95,19 @@ def bare_starter(program: FirecrackerBinary) -> Start:
     return bare
 
 
-async def turn(start: Start, workers: int, count: int) -> tuple[float, list[float], float]:
-    """VMs a second, the seconds of each start, and the PSS of one VMM in MiB."""
+def networked_starter(program: FirecrackerBinary, network: HandNetwork) -> Start:
+    """The same, with a TAP and its rules for each VM."""
+
+    async def networked(spec: BootSpec) -> int:
+        tap = await network.attach(spec.vm_id)
+        device = NetworkDevice(mac=mac_address(spec.vm_id), tap=tap)
+        return await _bare(program.path, dataclasses.replace(spec, network=device))
+
+    return networked
+
+
+async def turn(start: Start, workers: int, count: int) -> Turn:
+    """Start ``count`` VMs, so many at a time, and end them."""
     folder = Path(tempfile.mkdtemp(prefix="bgr-bench-"))
     pids: list[int] = []
     times: list[float] = []
@@ -93,14 +120,36 @@ async def turn(start: Start, workers: int, count: int) -> tuple[float, list[floa
             pids.append(await start(spec))
             times.append(time.monotonic() - began)
 
-    began = time.monotonic()
+    before, began = os.times(), time.monotonic()
     try:
         await asyncio.gather(*(work() for _ in range(workers)))
-        rate = count / (time.monotonic() - began)
-        return rate, times, pss_mib(pids[0])
+        seconds, after = time.monotonic() - began, os.times()
+        own = after.user + after.system - before.user - before.system
+        programs = sum(after[2:4]) - sum(before[2:4])
+        cpu = (own / count, programs / count, vmm_cpu(pids))
+        return Turn(count / seconds, times, pss_mib(pids[0]), cpu)
     finally:
         _end(pids)
         shutil.rmtree(folder)
+
+
+def vmm_cpu(pids: Sequence[int]) -> float:
+    """CPU seconds of one of the processes, on average, since it began.
+
+    From the scheduler's account of each thread: the one in ``stat`` counts whole ticks.
+    """
+    tasks = [task for pid in pids for task in Path(f"/proc/{pid}/task").iterdir()]
+    spent = (int((task / "schedstat").read_text(encoding="ascii").split()[0]) for task in tasks)
+    return sum(spent) / 1e9 / len(pids)
+
+
+def cpu_seconds(pid: int) -> tuple[float, float]:
+    """Of the process, and of its children that have ended (proc(5), fields 14 to 17)."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    user, system, users, systems = (
+        int(field) / os.sysconf("SC_CLK_TCK") for field in fields[11:15]
+    )
+    return user + system, users + systems
 
 
 def _end(pids: list[int]) -> None:
