@@ -341,8 +341,9 @@ def test_changes_at_once_lose_none(web: Guest, db: Guest) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    listed = nat._tables(execute._run_nft)["banger_0"].guests
-    assert {web.call.name, db.call.name} <= set(listed)
+    listed = nat.read("banger_0")
+    assert listed is not None
+    assert {web.call.name, db.call.name} <= set(listed.guests)
 
 
 def test_an_interface_without_our_mark_is_refused(web: Guest) -> None:

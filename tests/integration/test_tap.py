@@ -8,6 +8,7 @@ import struct
 from collections.abc import AsyncIterator, Iterator, Sequence
 from fcntl import ioctl
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ from banger.host.command import Command, run_blocking
 from banger.host.privilege import Privilege
 from banger.model.network import Forward, Lease, Reach
 from banger.model.operation import Presence
-from banger.privileged import execute, netlink
+from banger.privileged import execute, link_setup, netlink
 from banger.privileged.calls import Call, CallFailed, NatClear, TapDelete, TapFacts
 from tests import requirements
 from tests.requirements import needs
@@ -143,8 +144,16 @@ async def test_an_address_in_use_elsewhere_is_refused(
 async def test_a_failed_set_up_leaves_no_interface(
     network: Tap, lease: Lease, vm_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(execute, "set_up_script", lambda call: "nonsense\n")
-    with pytest.raises(CallFailed, match="ip:"):
+    last = link_setup.requests
+
+    def impossible(*arguments: Any) -> list[netlink.Message]:
+        return [
+            *last(*arguments)[:3],
+            netlink.Message(28, netlink.REQUEST | netlink.ACK, bytes(12)),
+        ]
+
+    monkeypatch.setattr(link_setup, "requests", impossible)
+    with pytest.raises(CallFailed, match=f"{lease.tap}: Invalid argument"):
         execute.perform([tap.create_call(lease, vm_id, os.getuid())], os.getuid())
     assert network.probe(lease, vm_id) is Presence.ABSENT
 

@@ -60,8 +60,6 @@ def tap_obstacle() -> str:
     obstacle = Privilege().obstacle()
     if obstacle:
         return f"a TAP interface needs root: {obstacle}"
-    if not has_program("ip"):
-        return "the program ip (Debian package iproute2) is missing, which a TAP needs"
     try:
         os.close(os.open(_TUN, os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:

@@ -74,8 +74,6 @@ def _root_side() -> Check:
     mend = f"{sudo.SETUP} (banger setup --dry-run shows it first), or stay with --network user"
     if not root_side.TUN.exists():
         mend = as_root("modprobe tun")
-    elif "iproute2" in obstacle:
-        mend = as_root("apt-get install iproute2")
     return Check("root", purpose, Status.WARN, obstacle, mend, "--network tap")
 
 

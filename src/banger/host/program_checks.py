@@ -38,7 +38,6 @@ PROGRAMS = (
     Program("tar", "tar", "unpacks root file systems", IMAGE_BUILD),
     Program("zstd", "zstd", "unpacks kernels and modules", IMAGE_BUILD),
     Program("lz4", "lz4", "unpacks kernels", IMAGE_BUILD),
-    Program("ip", "iproute2", "sets up network interfaces", "--network tap"),
     Program(
         "nft",
         "nftables",

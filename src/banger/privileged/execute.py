@@ -15,6 +15,7 @@ from banger.privileged import (
     checks,
     hosts_file,
     jail,
+    link_setup,
     nat,
     netlink,
     resolved,
@@ -42,7 +43,7 @@ from banger.privileged.jail_calls import JailEnd, JailStart
 _NET = Path("/sys/class/net")
 #: Fixed places, so that no environment decides what root runs.
 _FOLDERS = ("/usr/sbin", "/sbin", "/usr/bin", "/bin")
-_PACKAGES = {"ip": "iproute2", "nft": "nftables", "resolvectl": "systemd-resolved"}
+_PACKAGES = {"nft": "nftables", "resolvectl": "systemd-resolved"}
 #: Seconds that one program may take.
 _TIMEOUT = 20
 #: linux/if_tun.h.
@@ -87,7 +88,7 @@ def _perform(call: Call, caller_uid: int) -> TapFacts:
             case TapDelete():
                 _delete(call)
             case RulesShow():
-                return rules_show.show(caller_uid, _run_nft if _program("nft") else None)
+                return rules_show.show(caller_uid, has_nft=_program("nft") is not None)
             case NatApply():
                 _apply_nat(call, caller_uid)
             case NatClear():
@@ -119,19 +120,6 @@ def facts(name: str) -> TapFacts:
         return TapFacts(name, 0, "")
 
 
-def set_up_script(call: TapCreate | TapRestore) -> str:
-    """The lines for ``ip -batch`` that mark, address and raise the TAP."""
-    name = call.name
-    # The neighbour comes last: taking an interface up or down forgets its neighbours.
-    return (
-        f"link set dev {name} alias {call.alias}\n"
-        f"address replace {call.host_address} dev {name}\n"
-        f"link set dev {name} up\n"
-        f"neighbour replace {call.guest_address} lladdr {call.guest_mac} dev {name}"
-        " nud permanent\n"
-    )
-
-
 def _create(call: TapCreate) -> None:
     found = facts(call.name)
     _refuse_foreign(found, call.alias)
@@ -155,7 +143,11 @@ def _create(call: TapCreate) -> None:
 def _set_up(call: TapCreate | TapRestore) -> None:
     for setting, value in _SYSCTLS:
         _set_sysctl(Path("/proc/sys/net") / setting.format(name=call.name), value)
-    _run_ip(set_up_script(call))
+    index = facts(call.name).index
+    host = checks.host_network(call.host_address)
+    link_setup.set_up(
+        link_setup.requests(index, call.alias, host, call.guest_address, call.guest_mac)
+    )
 
 
 def _restore(call: TapRestore) -> None:
@@ -261,12 +253,8 @@ def run_detached(argv: Sequence[str], streams: tuple[int, int, int]) -> int:
     return done.returncode
 
 
-def _run_ip(script: str) -> None:
-    _run("ip", ("-batch", "-"), script)
-
-
-def _run_nft(arguments: tuple[str, ...], text: str) -> str:
-    return _run("nft", arguments, text)
+def _run_nft(text: str) -> str:
+    return _run("nft", ("-f", "-"), text)
 
 
 def _program(name: str) -> str | None:

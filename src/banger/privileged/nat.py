@@ -5,21 +5,20 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
-import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from banger.privileged import ruleset
+from banger.privileged import ruleset, set_kernel
 from banger.privileged.calls import CallFailed, NatApply, NatClear
 from banger.privileged.checks import parse_forward
 from banger.privileged.listeners import listeners
 from banger.privileged.routes import parse_routes
 from banger.privileged.ruleset import Guest, Rules
 
-#: Runs nft with arguments and standard input, and returns what it printed.
-Nft = Callable[[tuple[str, ...], str], str]
+#: Lets nft carry out a text: whole tables are written by it, elements without.
+Nft = Callable[[str], object]
 _NET = Path("/sys/class/net")
 _CONF = Path("/proc/sys/net/ipv4/conf")
 #: Only root writes here; one lock for each user. The file also holds the interfaces whose
@@ -33,12 +32,11 @@ def apply(call: NatApply, uid: int, nft: Nft) -> None:
     """Carry out the call. Raises ``CallFailed`` (foreign) for a port that others use."""
     guest = guest_of(call)
     with _locked(uid) as memory:
-        tables = _tables(nft)
-        before = tables.get(ruleset.table_name(uid), Rules())
-        others = [rules for name, rules in tables.items() if name != ruleset.table_name(uid)]
-        _refuse_ports_in_use(guest, before, others)
+        others = _tables()
+        before = others.pop(ruleset.table_name(uid), Rules())
+        _refuse_ports_in_use(guest, before, [*others.values()])
         guests = {**before.guests, call.name: guest}
-        _write(uid, before, guests, others, nft, memory=memory)
+        _write(uid, before, guests, [*others.values()], nft, memory=memory)
         conf = _CONF / call.name
         # Connections to 127.0.0.1 come back on the TAP only with this; the table lets no
         # packet of the guest's own reach a loopback address.
@@ -64,12 +62,12 @@ def clear(call: NatClear, uid: int, nft: Nft) -> None:
     """Carry out the call; what is not there is no error."""
     with _locked(uid) as memory:
         _set(_CONF / call.name / "forwarding", "0")
-        tables = _tables(nft)
-        before = tables.pop(ruleset.table_name(uid), None)
+        others = _tables()
+        before = others.pop(ruleset.table_name(uid), None)
         if before is not None or _remembered(memory):
             before = before or Rules()
             guests = {tap: old for tap, old in before.guests.items() if tap != call.name}
-            _write(uid, before, guests, list(tables.values()), nft, memory=memory)
+            _write(uid, before, guests, [*others.values()], nft, memory=memory)
 
 
 def _write(
@@ -97,9 +95,9 @@ def _write(
     _remember(memory, ours | switched)
     # The rules are there before anything is forwarded.
     if not rules.guests:
-        nft(("-f", "-"), ruleset.render_removal(uid))
-    elif not (before.current and _changed(uid, before, rules, nft)):
-        nft(("-f", "-"), ruleset.render(uid, rules))
+        nft(ruleset.render_removal(uid))
+    elif not (before.current and _changed(uid, before, rules)):
+        nft(ruleset.render(uid, rules))
     for name in ours:
         _set(_CONF / name / "forwarding", "1")
     for name in switched - ours - shared:
@@ -117,13 +115,11 @@ def _remember(memory: int, uplinks: frozenset[str]) -> None:
         os.pwrite(memory, " ".join(sorted(uplinks)).encode(), 0)
 
 
-def _changed(uid: int, before: Rules, after: Rules, nft: Nft) -> bool:
+def _changed(uid: int, before: Rules, after: Rules) -> bool:
     """Change the elements that differ; false if the table was not as it had been read."""
-    text = ruleset.render_change(uid, before, after)
     try:
-        if text:
-            nft(("-f", "-"), text)
-    except CallFailed:
+        set_kernel.change(ruleset.table_name(uid), ruleset.changes(before, after), ruleset.SETS)
+    except OSError:
         return False
     return True
 
@@ -140,19 +136,25 @@ def uplinks() -> set[str]:
     return {name for name in names if name != "lo" and not name.startswith(_TAP_PREFIX)}
 
 
-def _tables(nft: Nft) -> dict[str, Rules]:
-    """The tables of all of this host's users of banger, by name; foreign ones are refused."""
-    document = json.loads(nft(("-j", "list", "tables", "inet"), ""))
-    names = [entry["table"]["name"] for entry in document["nftables"] if "table" in entry]
-    listed = ((name, _listing(name, nft)) for name in names if _TABLE.fullmatch(name))
-    return {name: ruleset.parse(text) for name, text in listed if text}
+def read(table: str) -> Rules | None:
+    """What a table of banger says; ``None`` if it is not there.
 
-
-def _listing(table: str, nft: Nft) -> str:
+    Raises ``CallFailed`` (foreign) for one that others have changed, and ``OSError``.
+    """
+    if table not in set_kernel.tables():
+        return None
     try:
-        return nft(("-j", "list", "table", "inet", table), "")
-    except CallFailed:
-        return ""  # another user's, and gone meanwhile
+        return ruleset.parse(set_kernel.content(table, ruleset.SETS))
+    except FileNotFoundError:
+        return None  # gone meanwhile
+    except ValueError as error:
+        raise ruleset.foreign() from error
+
+
+def _tables() -> dict[str, Rules]:
+    """The tables of all of this host's users of banger, by name."""
+    names = filter(_TABLE.fullmatch, set_kernel.tables())
+    return {name: rules for name in names if (rules := read(name)) is not None}
 
 
 def _refuse_ports_in_use(guest: Guest, before: Rules, others: Sequence[Rules]) -> None:

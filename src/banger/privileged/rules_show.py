@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import astuple
 
-from banger.privileged import ruleset
-from banger.privileged.calls import CallFailed, TapFacts
+from banger.privileged import nat, ruleset
+from banger.privileged.calls import TapFacts
 from banger.privileged.ruleset import Guest
 
 #: The index of the answer; see ``calls.RulesShow``.
 NO_NFT, OTHER, CURRENT = -1, 0, 1
 
 
-def show(uid: int, nft: Callable[[tuple[str, ...], str], str] | None) -> TapFacts:
-    """The answer to ``calls.RulesShow``; ``nft`` is ``None`` where the program is missing."""
-    if nft is None:
+def show(uid: int, *, has_nft: bool) -> TapFacts:
+    """The answer to ``calls.RulesShow``; without the program nft there are no rules."""
+    if not has_nft:
         return TapFacts("rules", NO_NFT, "")
-    try:
-        listing = nft(("-j", "list", "table", "inet", ruleset.table_name(uid)), "")
-    except CallFailed:
-        return TapFacts("rules", OTHER, "")  # there is no table
-    rules = ruleset.parse(listing)
+    rules = nat.read(ruleset.table_name(uid))
+    if rules is None:
+        return TapFacts("rules", OTHER, "")
     known = (f"{tap}={fingerprint(guest)}" for tap, guest in sorted(rules.guests.items()))
     return TapFacts("rules", CURRENT if rules.current else OTHER, " ".join(known))
 

@@ -1,16 +1,15 @@
-"""Renders a user's nftables table and reads back what it says (pure)."""
+"""What a user's nftables table says: as text, as changes of its sets, and read back (pure)."""
 
 from __future__ import annotations
 
 import hashlib
 import ipaddress
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from banger.privileged.calls import CallFailed
 from banger.privileged.checks import PREFIX_LENGTH, parse_forward
+from banger.privileged.set_elements import Form, Parts, written
 
 #: What the chains do, whatever the sets hold. A guest is known by its TAP, address and MAC
 #: together, before anything else is asked. Answers are told from questions by the direction of
@@ -77,20 +76,31 @@ _CHAINS = """\
 """
 
 
-_SETS = {
-    "taps": "ifname",
-    "guests": "ifname . ether_addr . ipv4_addr",
-    "internet": "ifname",
-    "isolated": "ifname",
-    "host": "ifname",
-    "uplinks": "ifname",
-    "forwards": "inet_proto . inet_service : ipv4_addr . inet_service",
-    "names": "ifname . ipv4_addr : ipv4_addr . inet_service",
+_INTERFACES = Form(("ifname",))
+SETS = {
+    "taps": _INTERFACES,
+    "guests": Form(("ifname", "ether_addr", "ipv4_addr")),
+    "internet": _INTERFACES,
+    "isolated": _INTERFACES,
+    "host": _INTERFACES,
+    "uplinks": _INTERFACES,
+    "forwards": Form(("inet_proto", "inet_service"), ("ipv4_addr", "inet_service")),
+    "names": Form(("ifname", "ipv4_addr"), ("ipv4_addr", "inet_service")),
 }
 #: An empty set whose name tells by which chains and sets the table was made.
-MARK = "made_" + hashlib.sha256(f"{_SETS}{_CHAINS}".encode()).hexdigest()[:12]
-_SETS[MARK] = "ifname"
-_KINDS = ("set", "map")
+MARK = "made_" + hashlib.sha256(f"{SETS}{_CHAINS}".encode()).hexdigest()[:12]
+SETS[MARK] = _INTERFACES
+#: The elements of each set: by key what it leads to, which is nothing but in a map.
+Content = Mapping[str, Mapping[Parts, Parts]]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Elements that come into a set (``adds``) or leave it."""
+
+    name: str
+    adds: bool
+    elements: Mapping[Parts, Parts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,39 +154,37 @@ def render_removal(uid: int) -> str:
 
 def render(uid: int, rules: Rules) -> str:
     """The text for ``nft -f -`` that puts ``rules`` in place of the table, in one go."""
-    content = _content(rules)
-    sets = "".join(_set(name, types, content[name]) for name, types in _SETS.items())
+    content = content_of(rules)
+    sets = "".join(_set(name, form, content[name]) for name, form in SETS.items())
     return f"{render_removal(uid)}table inet {table_name(uid)} {{\n{sets}{_CHAINS}}}\n"
 
 
-def render_change(uid: int, before: Rules, after: Rules) -> str:
-    """The text that makes ``after`` of ``before``, in one go; empty if they are the same.
+def changes(before: Rules, after: Rules) -> Sequence[Change]:
+    """What makes ``after`` of ``before``; empty if they are the same.
 
     Only elements of sets change, which costs the kernel a tenth of a new table.
     """
-    old, new, table = _content(before), _content(after), table_name(uid)
-    lines = []
-    for name in _SETS:
-        gone = [key for key, text in old[name].items() if new[name].get(key) != text]
-        come = [text for key, text in new[name].items() if old[name].get(key) != text]
-        for verb, elements in (("delete", gone), ("add", come)):
-            if elements:
-                lines.append(f"{verb} element inet {table} {name} {{ {', '.join(elements)} }}\n")
+    old, new = content_of(before), content_of(after)
+    gone, come = [], []
+    for name in SETS:
+        left = {key: value for key, value in old[name].items() if new[name].get(key) != value}
+        added = {key: value for key, value in new[name].items() if old[name].get(key) != value}
+        gone += [Change(name, adds=False, elements=left)] if left else []
+        come += [Change(name, adds=True, elements=added)] if added else []
     # What is given up first, of all sets: a port may go from one guest to another.
-    return "".join(sorted(lines, key=lambda line: not line.startswith("delete")))
+    return [*gone, *come]
 
 
-def _content(rules: Rules) -> dict[str, dict[str, str]]:
-    """The elements of each set: by key, as they are written."""
+def content_of(rules: Rules) -> Content:
+    """The elements of each set."""
     guests = sorted(rules.guests.values(), key=lambda guest: guest.tap)
 
-    def plain(names: Iterable[str]) -> dict[str, str]:
-        return {f'"{name}"': f'"{name}"' for name in names}
+    def plain(names: Iterable[str]) -> dict[Parts, Parts]:
+        return {(name,): () for name in names}
 
-    known = (f'"{guest.tap}" . {guest.mac} . {guest.address}' for guest in guests)
     return {
         "taps": plain(guest.tap for guest in guests),
-        "guests": {text: text for text in known},
+        "guests": {(guest.tap, guest.mac, guest.address): () for guest in guests},
         "internet": plain(guest.tap for guest in guests if guest.internet),
         "isolated": plain(guest.tap for guest in guests if guest.isolated),
         "host": plain(guest.tap for guest in guests if guest.host),
@@ -187,59 +195,54 @@ def _content(rules: Rules) -> dict[str, dict[str, str]]:
     }
 
 
-def _set(name: str, types: str, elements: Mapping[str, str]) -> str:
-    kind = "map" if " : " in types else "set"
-    listed = ", ".join(elements.values())
+def _set(name: str, form: Form, elements: Mapping[Parts, Parts]) -> str:
+    kind = "map" if form.value else "set"
+    listed = ", ".join(
+        written(form.key, key) + (f" : {written(form.value, value)}" if form.value else "")
+        for key, value in elements.items()
+    )
     content = f" elements = {{ {listed} }};" if listed else ""
-    return f"  {kind} {name} {{ type {types};{content} }}\n"
+    return f"  {kind} {name} {{ type {form.text};{content} }}\n"
 
 
-def _forwards(guest: Guest) -> Iterable[tuple[str, str]]:
+def _forwards(guest: Guest) -> Iterable[tuple[Parts, Parts]]:
     for protocol, host_port, guest_port in map(parse_forward, guest.forwards):
-        key = f"{protocol} . {host_port}"
-        yield key, f"{key} : {guest.address} . {guest_port}"
+        yield (protocol, str(host_port)), (guest.address, str(guest_port))
 
 
-def _questions(guest: Guest) -> tuple[str, str]:
-    key = f'"{guest.tap}" . {guest.gateway}'
-    return key, f"{key} : {guest.gateway} . {guest.dns_port}"
+def _questions(guest: Guest) -> tuple[Parts, Parts]:
+    return (guest.tap, guest.gateway), (guest.gateway, str(guest.dns_port))
 
 
-def parse(listing: str) -> Rules:
-    """The rules in the output of ``nft -j list table``.
+def parse(content: Content) -> Rules:
+    """The rules that a table's sets hold.
 
     Raises ``CallFailed`` (foreign) for a table that is not of our making.
     """
     try:
-        sets = _sets(json.loads(listing))
         ports: dict[str, list[str]] = {}
-        for (protocol, host_port), (address, guest_port) in map(_pair, sets["forwards"]):
+        for (protocol, host_port), (address, guest_port) in content["forwards"].items():
             ports.setdefault(address, []).append(f"{protocol}:{host_port}:{guest_port}")
         # A table of an earlier banger has no such map.
-        asks = {key[0]: value[1] for key, value in map(_pair, sets.get("names", []))}
+        asks = {key[0]: int(value[1]) for key, value in content.get("names", {}).items()}
         guests = {}
-        for tap, mac, address in (entry["concat"] for entry in sets["guests"]):
+        for tap, mac, address in content["guests"]:
             guests[tap] = Guest(
                 tap=tap,
                 mac=mac,
                 address=address,
-                internet=tap in sets["internet"],
-                isolated=tap in sets["isolated"],
-                host=tap in sets["host"],
+                internet=(tap,) in content["internet"],
+                isolated=(tap,) in content["isolated"],
+                host=(tap,) in content["host"],
                 forwards=tuple(sorted(ports.get(address, ()))),
                 dns_port=asks.get(tap, 0),
             )
-        return Rules(guests, frozenset(sets["uplinks"]), MARK in sets)
+        uplinks = frozenset(name for (name,) in content["uplinks"])
+        return Rules(guests, uplinks, MARK in content)
     except (KeyError, TypeError, ValueError) as error:
-        text = "the table exists in nftables, and is not as banger makes it"
-        raise CallFailed("foreign", text) from error
+        raise foreign() from error
 
 
-def _sets(document: Any) -> dict[str, list[Any]]:
-    entries = [entry[kind] for entry in document["nftables"] for kind in entry if kind in _KINDS]
-    return {entry["name"]: entry.get("elem", []) for entry in entries}
-
-
-def _pair(entry: Any) -> tuple[list[Any], list[Any]]:
-    key, value = entry
-    return key["concat"], value["concat"]
+def foreign() -> CallFailed:
+    """The refusal of a table that others have made or changed."""
+    return CallFailed("foreign", "the table exists in nftables, and is not as banger makes it")

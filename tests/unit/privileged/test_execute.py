@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import errno
-import socket
 import struct
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -10,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from banger.privileged import execute, netlink, resolved
+from banger.privileged import execute, resolved
 from banger.privileged.calls import CallFailed, TapCreate, TapShow
 from banger.privileged.routes import parse_routes
 
@@ -31,15 +29,6 @@ wg0\t0004D00A\t00000000\t0001\t0\t0\t0\tFCFFFFFF\t0\t0\t0
 odd\t00
 odd\tXX000000\t00000000\t0001\t0\t0\t0\tFCFFFFFF\t0\t0\t0
 """
-
-
-def test_the_script_marks_before_it_raises_and_ends_with_the_neighbour() -> None:
-    assert execute.set_up_script(CREATE).splitlines() == [
-        f"link set dev bgr{ID} alias banger:0:{ID}",
-        f"address replace 10.208.4.1/30 dev bgr{ID}",
-        f"link set dev bgr{ID} up",
-        f"neighbour replace 10.208.4.2 lladdr 02:11:22:33:44:55 dev bgr{ID} nud permanent",
-    ]
 
 
 def test_routes_are_read() -> None:
@@ -84,24 +73,6 @@ def test_every_call_is_checked_before_any_is_carried_out() -> None:
 def test_an_absent_tap_is_shown() -> None:
     (shown,) = execute.perform([TapShow(f"bgr{ID}")], 1000)
     assert (shown.name, shown.index, shown.alias) == (f"bgr{ID}", 0, "")
-
-
-def test_the_delete_request() -> None:
-    request = netlink.delete_request(7)
-    length, kind, flags, _, _ = struct.unpack_from("=LHHLL", request)
-    family, index = struct.unpack_from("=Bxxxi", request, 16)
-    assert (length, kind, flags) == (32, 17, 5)
-    assert (family, index) == (socket.AF_UNSPEC, 7)
-
-
-def test_answers_of_the_kernel() -> None:
-    def reply(number: int) -> bytes:
-        return struct.pack("=LHHLL", 36, 2, 0, 1, 0) + struct.pack("=i", -number) + bytes(16)
-
-    assert netlink.error_number(reply(0)) == 0
-    assert netlink.error_number(reply(errno.EPERM)) == errno.EPERM
-    with pytest.raises(OSError, match="Protocol error"):
-        netlink.error_number(b"short")
 
 
 def test_who_is_wired_to_systemd_resolved() -> None:
