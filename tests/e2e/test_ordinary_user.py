@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pwd
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -75,6 +76,16 @@ def test_a_vm_with_a_tap_and_nat(as_user: Run, root_side: None) -> None:
         assert WORLD_HOST in reply.stdout, reply.stderr
         assert as_user("vm", "forward", "mine", "8093:22").returncode == 0
         assert ask("", "127.0.0.1", 8093).startswith("SSH-2.0")
+        # A firewall that is loaded anew flushes all tables; its own daemon puts its own back.
+        table = ("inet", f"banger_{owner}")
+        subprocess.run(["nft", "delete", "table", *table], check=True)
+        flushed = time.monotonic()
+        while subprocess.run(
+            ["nft", "list", "table", *table], capture_output=True, check=False
+        ).returncode:
+            assert time.monotonic() < flushed + 10
+            time.sleep(0.05)
+        print(f"the rules were back after {time.monotonic() - flushed:.2f} s")
         # Its daemon may not have port 53: the root side leads the guest's questions to it.
         made = as_user("run", "--name", "other")
         assert made.returncode == 0, made.stderr

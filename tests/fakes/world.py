@@ -257,6 +257,9 @@ class FakeNetwork:
         path = self._rules / attachment.lease.tap
         return path.exists() and path.read_text() == json.dumps(asdict(attachment.reach))
 
+    def unruled(self) -> bool:
+        return not any(self._rules.iterdir())
+
     async def restore(self, attachment: Attachment) -> None:
         await self.admit(attachment.lease, attachment.vm_id, attachment.reach)
 

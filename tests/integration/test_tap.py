@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
+import select
 import struct
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from fcntl import ioctl
 from pathlib import Path
@@ -230,3 +234,91 @@ async def test_an_interface_that_is_gone_is_not_made_again(
 
 def test_deleting_an_interface_that_is_gone_is_no_error() -> None:
     netlink.delete_link(2**30)
+
+
+def as_user_of(uid: int, code: str) -> str:
+    """What Python says that runs ``code`` as this user of the host."""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, user=uid, group=uid, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+LOOK = (
+    f"import sys; sys.path[:0] = {sys.path!r}\n"
+    "from banger.drivers.network.canary import lives; print(lives())"
+)
+
+
+@needs("nft")
+async def test_a_user_sees_without_root_that_the_rules_are_gone(
+    attached: tuple[Tap, list[Attachment]],
+) -> None:
+    network, (closed, opened) = attached
+    assert as_user_of(AsUser.uid, LOOK) == "False"
+    assert as_user_of(AsUser.uid + 1, LOOK) == "True", "another user's packets are not dropped"
+    nft("delete", "table", "inet", f"banger_{AsUser.uid}")
+    assert as_user_of(AsUser.uid, LOOK) == "True"
+    for each in (closed, opened):
+        await network.restore(each)
+    assert as_user_of(AsUser.uid, LOOK) == "False"
+
+
+#: A name server of one question: says what it was asked, and whether it could answer.
+NAME_SERVER = """
+import socket
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+    server.bind(({gateway!r}, 10053))
+    print("ready", flush=True)
+    question, guest = server.recvfrom(100)
+    try:
+        server.sendto(b"answer to " + question, guest)
+    except OSError as error:
+        print(error.strerror)
+    else:
+        print("answered")
+"""
+
+
+def question(lease: Lease, frame_to: str) -> bytes:
+    """A frame of the guest's, with a datagram to port 53 of its gateway (RFC 791, RFC 768)."""
+    ends = ipaddress.IPv4Address(lease.address).packed + ipaddress.IPv4Address(lease.gateway).packed
+    datagram = struct.pack("!HHHH", 40_000, 53, 8 + 4, 0) + b"who?"
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(datagram), 1, 0, 64, 17, 0) + ends
+    total = sum(struct.unpack("!10H", head))
+    total = (total & 0xFFFF) + (total >> 16)
+    head = head[:10] + struct.pack("!H", 0xFFFF - total) + head[12:]
+    macs = bytes.fromhex((frame_to + lease.mac).replace(":", ""))
+    return bytes(10) + macs + b"\x08\x00" + head + datagram
+
+
+@needs("nft")
+@pytest.mark.parametrize(("whose", "outcome"), [(0, "answered"), (1, "Operation not permitted")])
+async def test_only_the_users_own_process_answers_questions_for_names(
+    attached: tuple[Tap, list[Attachment]], whose: int, outcome: str
+) -> None:
+    """The port they are led to is one on which anybody may listen while no daemon does."""
+    _, (closed, _) = attached
+    said, answered = asked_and_answered(closed.lease, AsUser.uid + whose)
+    assert (said, answered) == (outcome, outcome == "answered")
+
+
+def asked_and_answered(lease: Lease, uid: int) -> tuple[str, bool]:
+    """What a name server of this user's says, and whether its answer reaches the guest."""
+    code = NAME_SERVER.format(gateway=lease.gateway)
+    tun = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+    try:
+        ioctl(tun, 0x400454CA, struct.pack("16sH22x", lease.tap.encode(), 0x2 | 0x1000 | 0x4000))
+        with subprocess.Popen(
+            [sys.executable, "-c", code], user=uid, group=uid, stdout=subprocess.PIPE, text=True
+        ) as server:
+            assert server.stdout is not None
+            assert server.stdout.readline() == "ready\n"
+            address = Path(f"/sys/class/net/{lease.tap}/address").read_text().strip()
+            os.write(tun, question(lease, address))
+            said, _ = server.communicate(timeout=20)
+        answers = []
+        while select.select([tun], [], [], 0)[0]:
+            answers.append(os.read(tun, 2000))
+        return said.strip(), any(frame.endswith(b"answer to who?") for frame in answers)
+    finally:
+        os.close(tun)

@@ -85,6 +85,7 @@ class Assembly:
                 async with asyncio.TaskGroup() as watches:
                     watches.create_task(supervisor.run())
                     watches.create_task(supervisor.patrol())
+                    watches.create_task(supervisor.guard())
                     watches.create_task(FillWatch(self._context, self._operations).run())
             except Exception:  # noqa: BLE001 - without it no end of a VM would be seen any more
                 _log.exception("watching the VMs met a defect")

@@ -11,10 +11,15 @@ from banger.privileged.calls import CallFailed
 from banger.privileged.checks import PREFIX_LENGTH, parse_forward
 from banger.privileged.set_elements import Form, Parts, written
 
+#: An address of the host's own that nobody uses.
+CANARY = "127.66.78.71"
 #: What the chains do, whatever the sets hold. A guest is known by its TAP, address and MAC
 #: together, before anything else is asked. Answers are told from questions by the direction of
 #: their connection, so that nothing that was open stays open when NAT goes down. Where we had
 #: to switch on forwarding for an interface, the host still routes for nobody but guests.
+#: Where a guest's questions are led to a port that anybody may listen on, only the user's own
+#: process (UID) may answer them. And what a user sends to the canary is dropped, which tells
+#: the user that the table is in force.
 _CHAINS = """\
   chain unspoofed {
     type filter hook prerouting priority raw; policy accept;
@@ -59,6 +64,12 @@ _CHAINS = """\
     meta l4proto { tcp, udp } ct original proto-dst 53 ct status dnat accept
     drop
   }
+  chain from_host {
+    type filter hook output priority filter; policy accept;
+    ip daddr CANARY meta skuid UID drop
+    oifname != @taps accept
+    meta l4proto { tcp, udp } ct original proto-dst 53 ct status dnat meta skuid != UID drop
+  }
   chain published {
     type nat hook prerouting priority dstnat; policy accept;
     meta l4proto { tcp, udp } th dport 53 dnat ip to iifname . ip daddr map @names
@@ -88,7 +99,7 @@ SETS = {
     "names": Form(("ifname", "ipv4_addr"), ("ipv4_addr", "inet_service")),
 }
 #: An empty set whose name tells by which chains and sets the table was made.
-MARK = "made_" + hashlib.sha256(f"{SETS}{_CHAINS}".encode()).hexdigest()[:12]
+MARK = "made_" + hashlib.sha256(f"{SETS}{_CHAINS}{CANARY}".encode()).hexdigest()[:12]
 SETS[MARK] = _INTERFACES
 #: The elements of each set: by key what it leads to, which is nothing but in a map.
 Content = Mapping[str, Mapping[Parts, Parts]]
@@ -156,7 +167,8 @@ def render(uid: int, rules: Rules) -> str:
     """The text for ``nft -f -`` that puts ``rules`` in place of the table, in one go."""
     content = content_of(rules)
     sets = "".join(_set(name, form, content[name]) for name, form in SETS.items())
-    return f"{render_removal(uid)}table inet {table_name(uid)} {{\n{sets}{_CHAINS}}}\n"
+    chains = _CHAINS.replace("UID", str(uid)).replace("CANARY", CANARY)
+    return f"{render_removal(uid)}table inet {table_name(uid)} {{\n{sets}{chains}}}\n"
 
 
 def changes(before: Rules, after: Rules) -> Sequence[Change]:

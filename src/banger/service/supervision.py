@@ -20,6 +20,8 @@ from banger.service.reach import restore
 _log = logging.getLogger(__name__)
 #: Pause between two looks at every running VM, in seconds.
 PATROL_SECONDS = 30.0
+#: Pause between two looks whether the host's rules are there at all, in seconds.
+GUARD_SECONDS = 1.0
 #: Every how many looks the host's rules are looked at as well.
 RULES_EVERY = 2
 
@@ -61,6 +63,17 @@ class Supervisor:
                 except BangerError as error:
                     _log.warning("%s cannot be looked at: %s", vm.name, error)
             await asyncio.sleep(PATROL_SECONDS)
+
+    async def guard(self) -> None:
+        """Put back rules that others flushed, at once: only a loss is acted on, and once."""
+        networks = list(self._context.drivers.networks.values())
+        lost = dict.fromkeys((network.name for network in networks), True)
+        while True:
+            for network in networks:
+                if network.unruled() and not lost[network.name]:
+                    await restore(self._context, self._operations.busy_with)
+                lost[network.name] = network.unruled()
+            await asyncio.sleep(GUARD_SECONDS)
 
     async def _look_at(self, vm: VM) -> None:
         paths, vmm = self._context.paths, self._context.drivers.vmms[vm.spec.vmm]

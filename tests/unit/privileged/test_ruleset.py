@@ -54,6 +54,14 @@ def test_one_table_is_replaced_in_one_go() -> None:
     assert WEB.tap not in "\n".join(lines[11:])
 
 
+def test_what_differs_between_users_names_the_user() -> None:
+    text = ruleset.render(1000, Rules({DB.tap: DB}))
+    assert f"ip daddr {ruleset.CANARY} meta skuid 1000 drop" in text
+    assert "ct status dnat meta skuid != 1000 drop" in text
+    assert "UID" not in text
+    assert "CANARY" not in text
+
+
 @given(st.sets(st.sampled_from([WEB, DB])), st.sets(st.sampled_from(["eth0", "wlan0"])))
 def test_what_a_table_holds_is_read_back(guests: set[Guest], uplinks: set[str]) -> None:
     rules = Rules({guest.tap: guest for guest in guests}, frozenset(uplinks))

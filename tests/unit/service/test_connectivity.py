@@ -149,6 +149,60 @@ async def test_the_patrol_sees_lost_rules(
     assert "the network of web was not as it should be" in caplog.text
 
 
+async def test_lost_rules_are_seen_by_the_guard_and_tried_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = await with_vms(tmp_path, "web", nat=True)
+    monkeypatch.setattr(supervision, "GUARD_SECONDS", 0.01)
+    tries = []
+
+    async def astray(attachments: Any) -> list[str]:
+        tries.append(len(attachments))
+        return await astray_in_truth(attachments) if len(tries) != 2 else []
+
+    network = house.context.drivers.networks["tap"]
+    astray_in_truth = network.astray
+    monkeypatch.setattr(network, "astray", astray)
+    looks = 0
+
+    def unruled() -> bool:
+        nonlocal looks
+        looks += 1
+        return unruled_in_truth()
+
+    unruled_in_truth = network.unruled
+    monkeypatch.setattr(network, "unruled", unruled)
+
+    async def some_looks() -> None:
+        enough = looks + 6
+        async with asyncio.timeout(5):
+            while looks < enough:  # noqa: ASYNC110 - as a user
+                await asyncio.sleep(0.005)
+
+    guard = asyncio.create_task(Supervisor(house.context, house.operations).guard())
+    try:
+        await some_looks()
+        await start(house, "web")
+        await some_looks()
+        assert tries == [], "nothing was lost"
+        path = house.world.root / "rules" / house.vms.get("web").lease.tap
+        path.unlink()
+        await some_looks()
+        assert rules(house, "web")["internet"] is True
+        assert tries == [1]
+        path.unlink()
+        await some_looks()
+        assert tries == [1, 1], "what cannot be mended is left to the patrol"
+        path.touch()
+        await some_looks()
+        path.unlink()
+        await some_looks()
+        assert rules(house, "web")["internet"] is True
+    finally:
+        guard.cancel()
+        await asyncio.gather(guard, return_exceptions=True)
+
+
 async def test_a_network_of_the_vmm_is_told_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,6 +79,13 @@ class Network(Protocol):
         """
         ...
 
+    def unruled(self) -> bool:
+        """Whether the host's rules for all of our VMs are surely gone: a look that costs nothing.
+
+        False where that cannot be told; ``astray`` tells it all.
+        """
+        ...
+
     async def restore(self, attachment: Attachment) -> None:
         """Put the host side in order again; one that is gone stays gone. Raises as ``attach``."""
         ...

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from banger import naming
-from banger.drivers.network import addressing
+from banger.drivers.network import addressing, canary
 from banger.drivers.network.base import Attachment, Traffic
 from banger.host.privilege import Privilege
 from banger.model.network import CLOSED, Lease, Reach
@@ -87,6 +87,9 @@ class Tap:
             for each in attachments
             if not (_is_routed(each) and self._is_ruled(each, answer))
         ]
+
+    def unruled(self) -> bool:
+        return canary.lives()
 
     def _is_ruled(self, attachment: Attachment, answer: TapFacts) -> bool:
         """Whether the table says of the VM what it should. Without nft there is none."""

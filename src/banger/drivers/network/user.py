@@ -78,6 +78,9 @@ class User:
     async def astray(self, attachments: Sequence[Attachment]) -> list[str]:  # noqa: ARG002 - the protocol's
         return []  # nothing of it is the host's
 
+    def unruled(self) -> bool:
+        return False
+
     async def restore(self, attachment: Attachment) -> None:  # noqa: ARG002 - the protocol's
         return
 
