@@ -29,7 +29,7 @@ bench: ## measure banger against the same work done by hand
 	@packaging/environment.sh test
 	@.venv/bin/python -m bench $(ARGS)
 
-bare: ## run `make up` and `make test` inside a fresh minimal Debian (as root)
+bare: ## run `make up` and `make test` inside a fresh minimal Debian, as root and as a user
 	@packaging/bare.sh
 
 lock: ## compute the pinned requirements anew
