@@ -359,3 +359,51 @@ async def test_short_space_stops_a_copy(
     with pytest.raises(HostNotReady, match="not enough disk space"):
         await make(1 << 60).copy(spec, other)
     assert content(other) == {}
+
+
+async def test_a_flat_file_holds_base_and_layer(
+    store: RootfsStore, spec: RootfsSpec, tmp_path: Path
+) -> None:
+    await store.prepare(spec)
+    drive = await store.activate(spec)
+    write(drive, 8, 7)
+    write(drive, 2, 5)
+    size = raw(drive, tmp_path).stat().st_size
+    if keeps_its_size(store):
+        size = BASE_BYTES
+    await store.deactivate(spec)
+    target = spec.directory.with_name("flat.ext4")
+    target.write_bytes(b"remains")
+    await store.flatten(spec, target)
+    assert (target.stat().st_size, stat.S_IMODE(target.stat().st_mode)) == (size, 0o600)
+    assert files.allocated_bytes(target) <= 8 * MIB
+    expected = bytearray(MIB) + bytearray(DATA)
+    expected[2 * MIB : 4 * MIB] = b"\5" * 2 * MIB
+    expected = expected.ljust(8 * MIB, b"\0") + b"\7" * 2 * MIB
+    assert target.read_bytes()[: len(expected)] == expected
+    with spec.base.open("rb") as file:
+        file.seek(8 * MIB)
+        assert file.read(2 * MIB) == bytes(2 * MIB)
+    with target.open("r+b") as file:
+        file.write(b"own")
+    drive = await store.activate(spec)
+    with raw(drive, tmp_path).open("rb") as file:
+        assert file.read(3) == bytes(3)
+
+
+async def test_a_lost_layer_is_not_flattened(store: RootfsStore, spec: RootfsSpec) -> None:
+    target = spec.directory.with_name("flat.ext4")
+    with pytest.raises(CorruptState, match="0123456789ab is gone"):
+        await store.flatten(spec, target)
+    assert not target.exists()
+
+
+async def test_short_space_stops_flattening(
+    make: Make, store: RootfsStore, spec: RootfsSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.prepare(spec)
+    monkeypatch.setattr(files, "clone_file", lambda _source, _target: False)
+    target = spec.directory.with_name("flat.ext4")
+    with pytest.raises(HostNotReady, match="not enough disk space"):
+        await make(1 << 60).flatten(spec, target)
+    assert not target.exists()

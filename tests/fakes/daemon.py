@@ -149,6 +149,7 @@ class FakeDaemon:
             "packages_sha256": "cd" * 32,
             "docker": name == "docker-debian",
             "drift": False,
+            "origin": "",
             "used_by": [],
             "created_at": CREATED,
             "directory": "/state/images/x",

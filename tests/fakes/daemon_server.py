@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.fakes import daemon_images
 from tests.fakes.daemon import CREATED, JSON, FakeDaemon, Refusal, view
 from tests.fakes.daemon_exec import serve_exec
 
@@ -142,6 +143,15 @@ class Handler(BaseHTTPRequestHandler):
                 self._json({"images": list(fake.images.values())})
             case ("POST", "v1", "images"):
                 self._build(body)
+            case ("POST", "v1", "images:register" | "images:keep" as verb):
+                self._accepted(daemon_images.make(fake, verb.partition(":")[2], body))
+            case ("GET", "v1", "images:prune"):
+                self._json(daemon_images.prunable(fake))
+            case ("POST", "v1", "images:prune"):
+                self._json({"prunable": [daemon_images.REMAINS, daemon_images.CACHE]})
+            case ("PATCH", "v1", "images", ref):
+                image = fake.find(fake.images, ref, "image")
+                self._accepted(daemon_images.rename(fake, image, body))
             case (method, "v1", "images", ref):
                 self._image(method, fake.find(fake.images, ref, "image"))
             case ("GET", "v1", "operations"):
@@ -216,7 +226,7 @@ class Handler(BaseHTTPRequestHandler):
             self.fake.operate(
                 "image.build",
                 image,
-                lambda: cast("None", self.fake.add_image(name)),
+                lambda: cast("None", self.fake.add_image(name, id="feedfeedfeed")),
                 ("download packages", "make file system"),
             )
         )

@@ -13,8 +13,10 @@ from banger.service.connectivity import ConnectivityService
 from banger.service.context import Choice, Context, Drivers
 from banger.service.events import EventBus
 from banger.service.failpoints import Failpoints
+from banger.service.image_prune import ImagePruneService
 from banger.service.images import ImageService
 from banger.service.operations import OperationService
+from banger.service.own_images import OwnImageService
 from banger.service.power import PowerService
 from banger.service.vms import VMService
 from banger.settings import Settings
@@ -84,7 +86,9 @@ class House:
         )
         self.operations = OperationService(self.context)
         self.images = ImageService(self.context, self.operations)
+        self.pruning = ImagePruneService(self.context, self.operations)
         self.vms = VMService(self.context, self.operations, self.images)
+        self.own_images = OwnImageService(self.context, self.vms, self.operations)
         self.power = PowerService(self.vms, self.operations)
         self.change = ChangeService(self.context, self.vms, self.images, self.operations)
         self.connectivity = ConnectivityService(self.context, self.vms, self.operations)

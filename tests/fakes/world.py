@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import time
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from banger.drivers.dns.base import NameStatus, Publication
-from banger.drivers.guest.base import Chunk, GuestCommand, Identity, LayerTarget
+from banger.drivers.guest.base import Chunk, ForgetTarget, GuestCommand, Identity, LayerTarget
 from banger.drivers.image.base import BuildFolders, BuiltImage, ProgressCallback
 from banger.drivers.network.base import Attachment, Traffic
 from banger.drivers.storage.base import RootfsSpec
@@ -165,6 +166,10 @@ class FakeStore:
         assert source.base == target.base
         assert not (self._active / source.vm_id).exists(), "copied while active"
         self._layer(target).write_text(self._layer(source).read_text())
+
+    async def flatten(self, spec: RootfsSpec, target: Path) -> None:
+        assert not (self._active / spec.vm_id).exists(), "flattened while active"
+        target.write_text(f"{spec.base.read_text()} and {self._layer(spec).read_text()}")
 
     async def remove(self, spec: RootfsSpec) -> None:
         assert not (self._active / spec.vm_id).exists(), "removed while active"
@@ -384,6 +389,13 @@ class FakeGuest:
         assert target.device.exists()
         (self._world.root / "layers" / identity.hostname).write_text(str(target.modules or ""))
 
+    async def forget_identity(self, target: ForgetTarget) -> None:
+        assert target.base.exists()
+        target.device.write_text(target.device.read_text() + " without identity")
+
+    def copy_modules(self, folder: Path, target: Path) -> None:
+        shutil.copytree(folder, target)
+
     def check_modules(self, folder: Path) -> None:
         if not (folder / "kernel").is_dir():
             raise InvalidInput("no modules")
@@ -420,6 +432,9 @@ class FakeBuilder:
 
     async def plain_kernel(self, kernel: Path, target: Path) -> Path:
         return kernel
+
+    async def seal(self, folder: Path) -> tuple[int, str]:
+        return 4096, "1" * 64
 
     async def clean(self, folders: BuildFolders) -> None:
         files.remove_tree(folders.scratch)

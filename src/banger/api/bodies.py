@@ -142,7 +142,8 @@ class Access(Struct, frozen=True):
 
 
 class Image(Struct, frozen=True):
-    """An image. ``drift``: the package list has changed since it was built.
+    """An image. ``drift``: the package list has changed since it was built. ``origin``: in words
+    how it was made, empty for a build.
 
     ``docker``: it was built with Docker in it.
     """
@@ -158,6 +159,7 @@ class Image(Struct, frozen=True):
     packages_sha256: str
     docker: bool
     drift: bool
+    origin: str
     used_by: list[str]
     created_at: datetime
     directory: str
@@ -167,6 +169,22 @@ class Images(Struct, frozen=True):
     """All images, oldest first."""
 
     images: list[Image]
+
+
+class Prunable(Struct, frozen=True):
+    """Something of images that nobody uses. ``id`` is empty unless it is an image."""
+
+    kind: Literal["image", "remains", "cache"]
+    id: str
+    name: str
+    path: str
+    bytes: int
+
+
+class Prunables(Struct, frozen=True):
+    """What could go, or what has gone."""
+
+    prunable: list[Prunable]
 
 
 class Target(Struct, frozen=True):

@@ -167,6 +167,34 @@ class BuildImage(Struct, forbid_unknown_fields=True, kw_only=True):
     rebuild: bool = False
 
 
+OwnPath = Annotated[
+    str, Meta(pattern=r"^/[^\x00]*$", max_length=4095, description="absolute path on the host")
+]
+
+
+class RegisterImage(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Files of the user's own that are copied to become an image."""
+
+    name: Name
+    rootfs: OwnPath
+    kernel: OwnPath
+    initrd: Path = ""
+    modules: Path = ""
+
+
+class KeepImage(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The stopped VM, by name or id, whose root file system becomes the image ``name``."""
+
+    vm: Annotated[str, Meta(min_length=1, max_length=64, pattern=_NO_ZERO)]
+    name: Name
+
+
+class RenameImage(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The new name of an image."""
+
+    name: Name
+
+
 class ExecStart(Struct, forbid_unknown_fields=True, kw_only=True):
     """The first control message of an exec stream. ``cwd`` is /root if empty."""
 

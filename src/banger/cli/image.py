@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from banger.cli.interrupts import held
+from banger.cli.image_making import make_image
 from banger.cli.lazy import Command
 from banger.cli.listing import (
     Field,
@@ -20,10 +20,9 @@ from banger.cli.listing import (
 from banger.cli.making import DEFAULT_IMAGE, DOCKER_IMAGE, suite_field
 from banger.cli.moments import age
 from banger.cli.names import image_names
-from banger.cli.progress import complete
-from banger.cli.session import connect, note, say, settings
+from banger.cli.session import connect, settings
 from banger.cli.sheet import print_sheet
-from banger.cli.targets import act, detach, report
+from banger.cli.targets import act, report
 from banger.cli.units import format_size
 from banger.cli.values import DISK_SIZE, EXISTING_FILE, IMAGE_NAME
 from banger.errors import InvalidInput
@@ -100,6 +99,7 @@ def show(*, name: str, as_json: bool) -> None:
             ("packages sha256", image["packages_sha256"]),
             ("docker", "yes" if image["docker"] else "no"),
             ("drift", drift),
+            ("made", image["origin"] or "built from the package archive"),
             ("used by", ", ".join(image["used_by"]) or "no VM"),
             ("created", f"{image['created_at']} ({age(image['created_at'])} ago)"),
             ("files", image["directory"]),
@@ -166,23 +166,7 @@ def build(
         body["size_bytes"] = size
     body |= suite_field(suite or settings().suite)
     client = connect()
-    operation = None
-    try:
-        with held():
-            operation = client.build_image(body)
-        complete(client, operation, quiet=quiet or as_json)
-    except KeyboardInterrupt:
-        if operation is not None:
-            detach([operation])
-        raise
-    image = client.image(name)
-    if as_json:
-        print_json(image)
-    elif quiet:
-        say(name)
-    else:
-        say(f"built {name} ({format_size(image['allocated_bytes'])} on disk)")
-        note(f"use it: banger run --image {name}")
+    make_image(client, lambda: client.build_image(body), "built", quiet=quiet, as_json=as_json)
 
 
 @click.command(

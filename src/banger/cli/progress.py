@@ -26,7 +26,8 @@ VERBS = {"vm.create": "create", "vm.start": "start", "vm.stop": "stop", "vm.kill
          "vm.restart": "restart", "vm.delete": "delete", "vm.rename": "rename",
          "vm.set": "change", "vm.clone": "clone", "vm.rebuild": "rebuild",
          "vm.pause": "pause", "vm.resume": "resume", "image.build": "build image",
-         "image.delete": "delete image"}  # fmt: skip
+         "image.register": "register image", "image.keep": "keep image",
+         "image.rename": "rename image", "image.delete": "delete image"}  # fmt: skip
 
 
 def label(operation: OperationView) -> str:

@@ -41,6 +41,9 @@ IMAGE = [
     Entry("build", "banger.cli.image:build", "Build an image from the Debian archive."),
     Entry("list", "banger.cli.image:list_images", "List images.", aliases=("ls",)),
     Entry("show", "banger.cli.image:show", "Show an image.", aliases=("inspect",)),
+    Entry("register", "banger.cli.image_register:register", "Make an image of your own files."),
+    Entry("rename", "banger.cli.image_change:rename", "Give an image another name."),
+    Entry("prune", "banger.cli.image_change:prune", "Delete images that nobody uses."),
     Entry("delete", "banger.cli.image:delete", "Delete images.", aliases=("rm",)),
 ]
 NAT = [

@@ -13,6 +13,7 @@ from banger.client.views import (
     ImageView,
     JSONObject,
     OperationView,
+    PrunableView,
     StatsView,
     VMView,
 )
@@ -210,6 +211,27 @@ class BangerClient:
 
     def build_image(self, body: JSONObject) -> OperationView:
         return cast("OperationView", self.call("POST", "/v1/images", body))
+
+    def register_image(self, body: JSONObject) -> OperationView:
+        """Begin a copy of the user's own files; the paths in ``body`` are absolute."""
+        return cast("OperationView", self.call("POST", "/v1/images:register", body))
+
+    def keep_image(self, vm: str, name: str) -> OperationView:
+        """Begin to make an image of a stopped VM."""
+        body = {"vm": vm, "name": name}
+        return cast("OperationView", self.call("POST", "/v1/images:keep", body))
+
+    def rename_image(self, ref: str, name: str) -> OperationView:
+        target = f"/v1/images/{_part(ref, 'image')}"
+        return cast("OperationView", self.call("PATCH", target, {"name": name}))
+
+    def prunable(self) -> list[PrunableView]:
+        """What of images nobody uses."""
+        return cast("list[PrunableView]", self.call("GET", "/v1/images:prune")["prunable"])
+
+    def prune(self) -> list[PrunableView]:
+        """Remove the remains and the caches; what has gone."""
+        return cast("list[PrunableView]", self.call("POST", "/v1/images:prune", {})["prunable"])
 
     def delete_image(self, ref: str) -> OperationView:
         return cast("OperationView", self.call("DELETE", f"/v1/images/{_part(ref, 'image')}"))

@@ -102,6 +102,16 @@ class StatsView(TypedDict):
     sent_drops: int | None
 
 
+class PrunableView(TypedDict):
+    """Something of images that nobody uses; ``kind`` is image, remains or cache."""
+
+    kind: str
+    id: str
+    name: str
+    path: str
+    bytes: int
+
+
 class ImageView(TypedDict):
     """An image; sizes are bytes."""
 
@@ -116,6 +126,7 @@ class ImageView(TypedDict):
     packages_sha256: str
     docker: bool
     drift: bool
+    origin: str
     used_by: list[str]
     created_at: str
     directory: str

@@ -13,8 +13,10 @@ from banger.service.change import ChangeService
 from banger.service.connectivity import ConnectivityService
 from banger.service.context import Context
 from banger.service.fill_watch import FillWatch
+from banger.service.image_prune import ImagePruneService
 from banger.service.images import ImageService
 from banger.service.operations import OperationService
+from banger.service.own_images import OwnImageService
 from banger.service.power import PowerService
 from banger.service.stats import StatsService
 from banger.service.supervision import Supervisor
@@ -47,6 +49,8 @@ class Assembly:
             change=ChangeService(context, vms, images, self._operations),
             connectivity=ConnectivityService(context, vms, self._operations),
             images=images,
+            own_images=OwnImageService(context, vms, self._operations),
+            pruning=ImagePruneService(context, self._operations),
             operations=self._operations,
             events=context.events,
             access=AccessService(context, vms),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from banger.drivers.guest.base import GuestCommand, GuestProcess
 from banger.drivers.network.base import Traffic
@@ -92,7 +92,39 @@ class Images(Protocol):
     def get(self, reference: str) -> Image: ...
     def describe(self, image: Image) -> ImageFacts: ...
     async def build(self, request: BuildRequest, idempotency_key: str = "") -> Operation: ...
+    async def rename(self, reference: str, name: str) -> Operation: ...
     async def delete(self, reference: str) -> Operation: ...
+
+
+class OwnImages(Protocol):
+    """``service.own_images``."""
+
+    async def register(
+        self, name: str, files: CreateRequest, idempotency_key: str = ""
+    ) -> Operation: ...
+    async def keep(self, reference: str, name: str, idempotency_key: str = "") -> Operation: ...
+
+
+class Prunable(Protocol):
+    """Something that nobody uses."""
+
+    @property
+    def kind(self) -> Literal["image", "remains", "cache"]: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def bytes(self) -> int: ...
+
+
+class Pruning(Protocol):
+    """``service.image_prune``."""
+
+    async def prunable(self) -> Sequence[Prunable]: ...
+    async def prune(self) -> Sequence[Prunable]: ...
 
 
 class Progress(Protocol):
@@ -241,6 +273,8 @@ class Services:
     change: Change
     connectivity: Connectivity
     images: Images
+    own_images: OwnImages
+    pruning: Pruning
     operations: Operations
     events: Events
     access: Access

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from banger.api import bodies
-from banger.daemon.ports import Endpoint, ImageFacts, Progress, VMFacts, VMStats
+from banger.daemon.ports import Endpoint, ImageFacts, Progress, Prunable, VMFacts, VMStats
 from banger.model.lifecycle import VMState
 from banger.model.operation import Operation, StepRecord
 from banger.model.vm import MIB
@@ -109,9 +109,16 @@ def view_image(facts: ImageFacts) -> bodies.Image:
         packages_sha256=image.packages_sha256,
         docker=image.docker,
         drift=facts.drift,
+        origin=image.origin,
         used_by=list(facts.used_by),
         created_at=moment(image.created_at),
         directory=facts.directory,
+    )
+
+
+def view_prunable(each: Prunable) -> bodies.Prunable:
+    return bodies.Prunable(
+        kind=each.kind, id=each.id, name=each.name, path=each.path, bytes=each.bytes
     )
 
 

@@ -42,20 +42,23 @@ class ExtFiles:
 
     ``journal`` is a file that exists while the file system is being changed: when it is found,
     the last change was cut off and everything is checked first. ``run_as`` is the ``(uid, gid)``
-    that the programs run as, ``None`` for this process's own.
+    that the programs run as, ``None`` for this process's own. ``read_only``: of a file that others
+    share nothing is changed, not even its owner; then ``run_as`` must have the right to read it.
     """
 
     device: Path
     folder: str
     journal: Path
     run_as: tuple[int, int] | None = None
+    read_only: bool = False
 
-    async def repair(self) -> None:
+    async def repair(self, *, whole: bool = False) -> None:
         """Replay the file system's journal, as its next mount would; check it if need be.
 
-        Must come first: what is written before a replay is lost in it. Raises ``CorruptState``.
+        ``whole``: check it in any case. Must come first: what is written before a replay is lost
+        in it. Raises ``CorruptState``.
         """
-        force = ("-f",) if self.journal.exists() else ()
+        force = ("-f",) if whole or self.journal.exists() else ()
         with self._opened() as path:
             try:
                 await self._run(path, "e2fsck", *force, "-p", path, statuses=_CORRECTED)
@@ -136,8 +139,10 @@ class ExtFiles:
     @contextlib.contextmanager
     def _opened(self) -> Iterator[str]:
         """A path to the device that only inheritors of its descriptor can use."""
+        access = os.O_RDONLY if self.read_only else os.O_RDWR
+        give_to = None if self.read_only else self.run_as
         try:
-            opened = os.open(self.device, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            opened = os.open(self.device, access | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError as error:
             raise CorruptState(
                 f"{self.device} cannot be opened",
@@ -146,14 +151,14 @@ class ExtFiles:
             ) from error
         try:
             before = os.fstat(opened)
-            if self.run_as is not None:
+            if give_to is not None:
                 # Opening it anew through /proc asks for the rights of the file alone, not for
                 # those of the folders above it.
-                os.fchown(opened, *self.run_as)
+                os.fchown(opened, *give_to)
             yield f"/proc/self/fd/{opened}"
             os.fsync(opened)
         finally:
-            if self.run_as is not None:
+            if give_to is not None:
                 os.fchown(opened, before.st_uid, before.st_gid)
             os.close(opened)
 

@@ -32,6 +32,7 @@ class Action(StrEnum):
     CHANGE = "change"
     GROW = "grow the overlay of"
     CLONE = "clone"
+    KEEP = "make an image of"
     REBUILD = "rebuild"
     ACCESS = "access"
     REACH = "change the network of"
@@ -63,6 +64,7 @@ LEGAL: dict[Action, frozenset[VMState]] = {
     Action.CHANGE: frozenset({_S.STOPPED, _S.FAILED}),
     Action.GROW: frozenset({_S.STOPPED, _S.FAILED, _S.RUNNING, _S.PAUSED}),
     Action.CLONE: frozenset({_S.STOPPED, _S.FAILED}),
+    Action.KEEP: frozenset({_S.STOPPED, _S.FAILED}),
     Action.REBUILD: frozenset({_S.STOPPED, _S.FAILED}),
     Action.ACCESS: frozenset({_S.RUNNING, _S.STARTING}),
     Action.REACH: frozenset({_S.STOPPED, _S.FAILED, _S.RUNNING, _S.PAUSED}),

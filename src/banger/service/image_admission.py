@@ -1,4 +1,4 @@
-"""Admits operations that make images: one name, one maker at a time."""
+"""Admits operations that make or name images: one name, one maker at a time."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from banger.model.image import Image, ImageState
 from banger.model.operation import Operation
 from banger.naming import check_name, new_id
 from banger.service.context import Context
+from banger.service.new_image import NAME
 from banger.service.operations import OperationService, Target
 from banger.store.resources import Taken
-
-#: The reservation of a name for an image that is being made.
-NAME = "image-build"
 
 
 def new_row(name: str, *, suite: str = "", packages_sha256: str = "") -> Image:
@@ -68,15 +66,7 @@ def admit_new(
     name = image.name.partition("@")[0]
 
     def reserve(operation: Operation) -> None:
-        try:
-            context.resources.reserve(
-                [(NAME, name)],
-                owner_id=image.id,
-                operation_id=operation.id,
-                boot_id=operation.boot_id,
-            )
-        except Taken as taken:
-            raise _being_made(name, taken.owner_id) from None
+        _reserve(context, image, name, operation)
         context.images.put(image)
 
     return operations.admit(
@@ -88,9 +78,33 @@ def admit_new(
     )
 
 
+def admit_rename(
+    context: Context, operations: OperationService, image: Image, name: str
+) -> Operation:
+    """Admit ``image.rename``. Raises ``Conflict`` when an image of the name is being made."""
+    return operations.admit(
+        "image.rename",
+        Target("image", image.id, image.name),
+        {"name": name},
+        reserve=lambda operation: _reserve(context, image, name, operation),
+    )
+
+
+def _reserve(context: Context, image: Image, name: str, operation: Operation) -> None:
+    try:
+        context.resources.reserve(
+            [(NAME, name)],
+            owner_id=image.id,
+            operation_id=operation.id,
+            boot_id=operation.boot_id,
+        )
+    except Taken as taken:
+        raise _being_made(name, taken.owner_id) from None
+
+
 def _being_made(name: str, holder: str) -> Conflict:
     return Conflict(
-        f"the image {name} is being built already",
-        cause=f"by the build of {holder}",
+        f"the image {name} is being made already",
+        cause=f"as {holder}",
         resolution="banger operation list",
     )

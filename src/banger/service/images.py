@@ -129,6 +129,12 @@ class ImageService:
             idempotency_key=idempotency_key,
         )
 
+    async def rename(self, reference: str, name: str) -> Operation:
+        """Admit ``image.rename``, also of an image in use: its VMs know it by its id."""
+        image = self.ready(reference)
+        image_admission.require_free(self._context, name)
+        return image_admission.admit_rename(self._context, self._operations, image, name)
+
     async def delete(self, reference: str) -> Operation:
         """Admit ``image.delete``. Raises ``Conflict`` naming the VMs that use it."""
         image = self.get(reference)

@@ -15,6 +15,9 @@ from banger.service.context import Context
 from banger.service.steps import Direction, Report, Step
 from banger.service.target_plan import ImagePlan
 
+#: The reservation of a name for an image that is being made or renamed.
+NAME = "image-build"
+
 
 class ImageStep(Step):
     """A step of a plan on an image."""

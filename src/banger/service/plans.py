@@ -9,9 +9,12 @@ from banger.service.create import CreatePlan
 from banger.service.delete import DeletePlan
 from banger.service.halt import ExitPlan, KillPlan, StopPlan
 from banger.service.image_delete import ImageDeletePlan
+from banger.service.image_rename import ImageRenamePlan
+from banger.service.keep import KeepPlan
 from banger.service.pause import PausePlan, ResumePlan
 from banger.service.reach import ForwardPlan, NatPlan
 from banger.service.rebuild import RebuildPlan
+from banger.service.register import RegisterPlan
 from banger.service.rename import RenamePlan
 from banger.service.restart import RestartPlan
 from banger.service.sizes import SetPlan
@@ -35,6 +38,9 @@ _ALL: tuple[type[TargetPlan], ...] = (
     ForwardPlan,
     DeletePlan,
     BuildPlan,
+    RegisterPlan,
+    KeepPlan,
+    ImageRenamePlan,
     ImageDeletePlan,
 )
 

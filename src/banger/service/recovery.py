@@ -43,10 +43,27 @@ def recover(context: Context, operations: OperationService) -> None:
             _settle(context, operations, vm)
         except Exception:  # noqa: BLE001 - one broken object never stops the rest
             _log.exception("%s cannot be recovered", vm.name)
+    _write_records(context, operations)
     for operation_id in context.operations.forget_old():
         context.paths.operation_log(operation_id).unlink(missing_ok=True)
     context.database.set_meta("boot_id", context.boot_id)
     pin_host_keys(context)
+
+
+def _write_records(context: Context, operations: OperationService) -> None:
+    """Info files that a daemon had no time for, after it had written the rows."""
+    paths = context.paths
+    try:
+        for image in context.images.all():
+            ready = image.state is ImageState.READY and operations.busy_with(image.id) is None
+            if ready and record.read_image(paths.image_record(image.id)) != image:
+                record.write_image(paths, image)
+        for vm in context.vms.all():
+            busy = operations.busy_with(vm.id) is not None
+            if not busy and record.read_vm(paths.vm_record(vm.id)) != vm:
+                record.write_vm(paths, vm)
+    except BangerError as error:
+        _log.warning("info files are not up to date: %s: %s", error.brief, error.cause)
 
 
 def _settle(context: Context, operations: OperationService, vm: VM) -> None:

@@ -97,6 +97,7 @@ HELPED = [
     (), ("run",), ("ls",), ("exec",), ("cp",), ("rm",), ("vm",), ("image",), ("image", "build"),
     ("daemon",), ("operation",), ("doctor",), ("completion",), ("tui",),
     ("vm", "set"), ("vm", "clone"), ("vm", "rebuild"), ("vm", "forward"),
+    ("image", "register"), ("image", "rename"), ("image", "prune"),
 ]  # fmt: skip
 
 

@@ -20,9 +20,11 @@ import pytest
 from banger.model.lifecycle import VMState
 from banger.model.network import Forward, Reach
 from banger.model.operation import Operation, OperationStatus
+from banger.service import record
 from banger.service.plans import PLANS, all_failpoints
 from banger.service.requests import BuildRequest, CreateRequest, SetRequest
 from banger.service.supervision import admit_exit
+from tests.fakes.boot_files import own_files
 from tests.fakes.house import House
 
 WEB_PORT = Forward("tcp", 8080, 80)
@@ -75,6 +77,12 @@ async def _exit(house: House) -> Operation:
 #: kind -> (state before, the command, the name to look at afterwards).
 SCENARIOS: dict[str, tuple[Callable[[House], Awaitable[None]], Scenario]] = {
     "image.build": (_nothing, lambda h: h.images.build(BuildRequest())),
+    "image.register": (
+        _image,
+        lambda h: h.own_images.register("own", own_files(h.context.paths.cache / "own")),
+    ),
+    "image.keep": (_stopped, lambda h: h.own_images.keep("web", "kept")),
+    "image.rename": (_stopped, lambda h: h.images.rename("debian", "other")),
     "image.delete": (_image, lambda h: h.images.delete("debian")),
     "vm.create": (
         _image,
@@ -142,6 +150,9 @@ def check_invariants(house: House) -> None:
     assert {path.name for path in context.paths.vms.iterdir()} == {vm.id for vm in vms}
     images = {image.id for image in context.images.all()}
     assert {path.name for path in context.paths.images.iterdir()} == images
+    for image in context.images.all():
+        assert record.read_image(context.paths.image_record(image.id)) == image
+    assert context.resources.held("image-build") == set()
     for vm in vms:
         if vm.id in running:
             rules = msgspec.json.decode(
@@ -149,7 +160,8 @@ def check_invariants(house: House) -> None:
             )
             assert rules == vm.spec.reach
         assert context.resources.holder("vm-name", vm.name) == vm.id
-        assert context.paths.vm_record(vm.id).is_file()
+        assert record.read_vm(context.paths.vm_record(vm.id)) == vm
+        assert vm.spec.image_name in {image.name for image in context.images.all()}
     assert context.resources.held("vm-name") == {vm.name for vm in vms}
     ports = {port for vm in vms for _, port in vm.spec.reach.reservations()}
     assert context.resources.held("port") == ports
@@ -223,6 +235,9 @@ def _done_already(house: House, kind: str) -> bool:
     return {
         "image.build": image is not None,
         "image.delete": image is None,
+        "image.register": house.context.images.by_name("own") is not None,
+        "image.keep": house.context.images.by_name("kept") is not None,
+        "image.rename": house.context.images.by_name("other") is not None,
         "vm.create": vm is not None,
         "vm.start": vm is not None and vm.state is VMState.RUNNING,
         "vm.stop": vm is not None and vm.state is VMState.STOPPED,

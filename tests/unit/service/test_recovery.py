@@ -120,6 +120,7 @@ async def test_the_supervisor_records_an_unexpected_end(tmp_path: Path) -> None:
     async with asyncio.timeout(5):
         while house.vms.get("web").state is not VMState.STOPPED:  # noqa: ASYNC110 - as a user
             await asyncio.sleep(0.01)
+    await house.operations.idle()
     supervisor.stop()
     watching.cancel()
     check_invariants(house)

@@ -45,6 +45,12 @@ class Image(Endpoint):
         images = self.services.images
         return answer(view_image(images.describe(images.get(request.path_params["ref"]))))
 
+    async def patch(self, request: Request) -> Response:
+        read_query(request)
+        body = await read_body(request, requests.RenameImage)
+        ref = request.path_params["ref"]
+        return self.accepted(await self.services.images.rename(ref, body.name))
+
     async def delete(self, request: Request) -> Response:
         read_query(request)
         return self.accepted(await self.services.images.delete(request.path_params["ref"]))

@@ -44,6 +44,20 @@ class LayerTarget:
 
 
 @dataclass(frozen=True, slots=True)
+class ForgetTarget:
+    """A copy of a VM's root file system that is to become an image.
+
+    ``device`` is a raw file with an ext4 file system, ``base`` what the VM was made from (it may
+    be gone). ``journal`` and ``run_as`` are as in ``LayerTarget``.
+    """
+
+    device: Path
+    base: Path
+    journal: Path
+    run_as: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
     """A piece of a stream. ``channel`` is ``stdin``, ``stdout`` or ``stderr``; empty = end."""
 
@@ -138,6 +152,21 @@ class Guest(Protocol):
 
         Idempotent; never mounts. Raises ``HostNotReady`` when a program is missing or the file
         system is full, ``CorruptState`` when it cannot be repaired or written to.
+        """
+        ...
+
+    async def forget_identity(self, target: ForgetTarget) -> None:
+        """Take out what any boot with banger has written into a root file system.
+
+        Names, machine id, keys, addresses: where the base has a file, that is put back. All else
+        stays as it is. Idempotent; never mounts. Raises as ``write_layer``.
+        """
+        ...
+
+    def copy_modules(self, folder: Path, target: Path) -> None:
+        """Copy the modules of a folder that ``check_modules`` accepts, times included.
+
+        ``target`` is a new folder, which is accepted as well. Raises ``BangerError``.
         """
         ...
 

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from banger.drivers.guest import agent_dial, profiles, ssh
 from banger.drivers.guest.agent import AgentClient
-from banger.drivers.guest.base import GuestAgent, Identity, LayerTarget
+from banger.drivers.guest.base import ForgetTarget, GuestAgent, Identity, LayerTarget
+from banger.drivers.guest.forget import forget_identity
 from banger.drivers.guest.identity import identity_archive
 from banger.drivers.guest.initrd import is_ours
 from banger.drivers.guest.keys import ensure_key
 from banger.drivers.guest.known_hosts import known_hosts_text
 from banger.drivers.guest.layer import ARGUMENT as LAYER_ARGUMENT
-from banger.drivers.guest.layer import versions_in, write_layer
+from banger.drivers.guest.layer import copy_modules, versions_in, write_layer
 from banger.host import cpio
 from banger.host.files import explained, write_atomic
 
@@ -57,6 +58,14 @@ class LinuxGuest:
     async def write_layer(self, identity: Identity, target: LayerTarget) -> None:
         """The identity into the guest's own file system; see ``layer``."""
         await write_layer(identity, target, now=int(time.time()))
+
+    async def forget_identity(self, target: ForgetTarget) -> None:
+        """Back to what the base had; see ``forget``."""
+        await forget_identity(target)
+
+    def copy_modules(self, folder: Path, target: Path) -> None:
+        """A copy of their folder; see ``layer``."""
+        copy_modules(folder, target)
 
     def check_modules(self, folder: Path) -> None:
         """Refuses a folder without kernel modules."""

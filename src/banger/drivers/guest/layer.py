@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import os
 import re
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -160,3 +161,13 @@ def _packed(folder: Path, where: Path) -> Iterator[int]:
     with explained(f"pack the modules of {folder}"), tempfile.TemporaryFile(dir=where) as file:
         os.fchmod(file.fileno(), 0o644)
         yield file.fileno()
+
+
+def copy_modules(folder: Path, target: Path) -> None:
+    """Copy the modules as ``target/VERSION/...``, times included: so their stamp stays the same."""
+    with explained(f"copy the modules of {folder}"):
+        for version, top in versions_in(folder).items():
+            shutil.copytree(top, target / version, symlinks=True)
+        for path in [target, *target.rglob("*")]:
+            if path.is_dir() and not path.is_symlink():
+                path.chmod(0o755)  # whatever it was, it must be possible to remove it

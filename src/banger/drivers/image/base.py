@@ -61,6 +61,13 @@ class ImageBuilder(Protocol):
         """
         ...
 
+    async def seal(self, folder: Path) -> tuple[int, str]:
+        """Make the finished files of an image durable and read-only.
+
+        Returns the root file system's allocated bytes and its digest (see ``Image``).
+        """
+        ...
+
     async def clean(self, folders: BuildFolders) -> None:
         """Remove ``scratch`` and ``target`` whatever state a dead build left them in.
 

@@ -32,6 +32,7 @@ from banger.drivers.image.kernel import unpacked_kernel
 from banger.drivers.image.mmdebstrap import PRIVATE_MOUNTS, Bootstrap, build_command
 from banger.drivers.image.output import BuildOutput
 from banger.drivers.image.packages import install_list
+from banger.drivers.image.seal import seal
 from banger.errors import CommandFailed, HostNotReady
 from banger.host import files
 from banger.host.command import Command, find_program, run
@@ -86,6 +87,10 @@ class DebianBuilder:
     async def plain_kernel(self, kernel: Path, target: Path) -> Path:
         """See ``ImageBuilder``."""
         return await unpacked_kernel(kernel, target)
+
+    async def seal(self, folder: Path) -> tuple[int, str]:
+        """See ``ImageBuilder``."""
+        return await in_thread(lambda _: seal(folder))
 
     async def clean(self, folders: BuildFolders) -> None:
         """See ``ImageBuilder``. Also ends what a killed daemon's build still runs."""

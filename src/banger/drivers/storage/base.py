@@ -68,6 +68,14 @@ class RootfsStore(Protocol):
         """
         ...
 
+    async def flatten(self, spec: RootfsSpec, target: Path) -> None:
+        """Write what the drive holds, base and layer together, as a raw sparse file.
+
+        The layer is not active. An existing ``target`` is replaced. Raises ``CorruptState`` if
+        the layer is gone or damaged, ``HostNotReady`` when space is short; then there is none.
+        """
+        ...
+
     async def remove(self, spec: RootfsSpec) -> None:
         """Delete the writable layer."""
         ...

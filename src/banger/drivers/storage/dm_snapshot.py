@@ -10,7 +10,7 @@ from typing import Protocol
 
 from banger.drivers.storage import exception_store
 from banger.drivers.storage.base import RootfsSpec
-from banger.drivers.storage.layer_file import LayerFile
+from banger.drivers.storage.layer_file import LayerFile, replaced, require_space
 from banger.errors import CorruptState, InternalError
 from banger.host import files
 from banger.host.threads import in_thread
@@ -87,6 +87,14 @@ class DmSnapshot(LayerFile):
         await super().grow(spec)
         if self._is_active(spec):
             await self.activate(spec)  # it takes the layer up in its new size
+
+    async def flatten(self, spec: RootfsSpec, target: Path) -> None:
+        self._check(spec)
+        cost = files.allocated_bytes(spec.base) + files.allocated_bytes(self.path(spec))
+        require_space(target.parent, self._min_free_bytes + cost)
+        with replaced(target) as temporary:
+            await in_thread(lambda stopped: files.copy_sparse(spec.base, temporary, stopped))
+            await in_thread(lambda _: exception_store.write_over(self.path(spec), temporary))
 
     async def remove(self, spec: RootfsSpec) -> None:
         await self.deactivate(spec)

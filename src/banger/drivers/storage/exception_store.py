@@ -8,8 +8,10 @@ can be read from the file at any time, without root: the kernel writes through t
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 from banger.privileged.snapshot import CHUNK_SECTORS, MAGIC, VERSION
@@ -72,8 +74,50 @@ def used_bytes(path: Path) -> int:
         os.close(descriptor)
 
 
+def write_over(path: Path, target: Path) -> None:
+    """Put every chunk that the layer holds where it belongs in ``target``, a copy of the base.
+
+    Raises ``OSError``, also for a layer whose entries lead outside.
+    """
+    layer = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        drive = os.open(target, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            size = os.fstat(drive).st_size
+            for below, here in _exceptions(layer):
+                data = os.pread(layer, CHUNK, here * CHUNK)
+                position = below * CHUNK
+                if len(data) < CHUNK or position >= size:
+                    raise OSError(errno.EIO, f"the entry {below} -> {here} leads nowhere", path)
+                # The last chunk of a drive may be less than a whole one.
+                os.pwrite(drive, data[: size - position], position)
+            os.fsync(drive)
+        finally:
+            os.close(drive)
+    finally:
+        os.close(layer)
+
+
+def _exceptions(descriptor: int) -> Iterator[tuple[int, int]]:
+    """All entries: the number of a chunk below, and of the one in the layer."""
+    area = 0
+    while True:
+        entries = _entries(descriptor, area)
+        for below, here in entries:
+            if not here:
+                return
+            yield below, here
+        if len(entries) < _ENTRIES:
+            return
+        area += 1
+
+
 def _count(descriptor: int, area: int) -> int:
     """How many entries an area has."""
+    return sum(1 for _, used in _entries(descriptor, area) if used)
+
+
+def _entries(descriptor: int, area: int) -> list[tuple[int, int]]:
+    """An area as it is, with the entries that are not used yet."""
     data = os.pread(descriptor, CHUNK, (1 + area * (_ENTRIES + 1)) * CHUNK)
-    whole = data[: len(data) // _ENTRY.size * _ENTRY.size]
-    return sum(1 for _, used in _ENTRY.iter_unpack(whole) if used)
+    return list(_ENTRY.iter_unpack(data[: len(data) // _ENTRY.size * _ENTRY.size]))

@@ -67,6 +67,10 @@ class LayerFile(abc.ABC):
         if self.probe(target) is not Presence.OURS:
             await copy_file(self.path(source), self.path(target), self._min_free_bytes)
 
+    async def flatten(self, spec: RootfsSpec, target: Path) -> None:
+        self._require(spec)
+        await copy_file(self.path(spec), target, self._min_free_bytes)
+
     async def deactivate(self, spec: RootfsSpec) -> None:  # noqa: ARG002 - the protocol's
         return  # a file needs no release
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from banger.drivers.storage.base import RootfsSpec
-from banger.drivers.storage.layer_file import LayerFile
+from banger.drivers.storage.layer_file import LayerFile, replaced, require_space
 from banger.errors import CorruptState
+from banger.host import files
 from banger.host.command import Command, run
 from banger.model.storage import Drive
 
+#: Seconds for copying a whole drive.
+_TIMEOUT = 3600.0
 #: The first four bytes of every qcow2 file (QEMU's docs/interop/qcow2.txt).
 MAGIC = b"QFI\xfb"
 
@@ -26,6 +30,23 @@ def resize_command(path: Path, size_bytes: int) -> Command:
     """``qemu-img`` that makes the drive in a qcow2 file larger."""
     return Command(
         ("qemu-img", "resize", "-q", "-f", "qcow2", str(path), str(size_bytes)),
+        package="qemu-utils",
+    )
+
+
+def flatten_command(path: Path, base: Path, target: Path) -> Command:
+    """``qemu-img`` that writes a layer and its base as one sparse raw file.
+
+    The base is named here: what the layer's own header says of it is not asked.
+    """
+    drive = {
+        "driver": "qcow2",
+        "file": {"driver": "file", "filename": str(path)},
+        "backing": {"driver": "raw", "file": {"driver": "file", "filename": str(base)}},
+    }
+    return Command(
+        ("qemu-img", "convert", "-q", "-O", "raw", f"json:{json.dumps(drive)}", str(target)),
+        timeout=_TIMEOUT,
         package="qemu-utils",
     )
 
@@ -55,6 +76,13 @@ class Qcow2(LayerFile):
                 resolution=f"banger vm rebuild {spec.vm_id}, for a new one from its image",
             )
         return drive
+
+    async def flatten(self, spec: RootfsSpec, target: Path) -> None:
+        drive = await self.activate(spec)
+        cost = files.allocated_bytes(drive.path) + files.allocated_bytes(spec.base)
+        require_space(target.parent, self._min_free_bytes + cost)
+        with replaced(target) as temporary:
+            await run(flatten_command(drive.path, spec.base, temporary))
 
     def _drive(self, spec: RootfsSpec) -> Drive:
         return Drive(id="root", path=self.path(spec), format=self.format, base=spec.base)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -114,3 +115,30 @@ def test_a_layer_cut_short_is_measured(tmp_path: Path) -> None:
     os.truncate(path, 5000)
     assert exception_store.used_bytes(path) == 2 * 4096
     assert exception_store.used_bytes(tmp_path / "none") == 0
+
+
+def test_a_layer_that_leads_outside_is_not_written_over(tmp_path: Path) -> None:
+    """Its entries are read from a file: none may reach beyond the drive or the file's end."""
+    layer, drive = tmp_path / "root.cow", tmp_path / "flat"
+    for entry in ((99, 2), (0, 1 << 40)):
+        exception_store.make_empty(layer, MIB)
+        with layer.open("r+b") as file:
+            file.seek(4096)
+            file.write(struct.pack("<QQ", *entry))
+        drive.write_bytes(bytes(3 * 4096))
+        with pytest.raises(OSError, match="leads nowhere"):
+            exception_store.write_over(layer, drive)
+        assert drive.read_bytes() == bytes(3 * 4096)
+
+
+def test_the_last_chunk_may_be_less_than_a_whole_one(tmp_path: Path) -> None:
+    layer, drive = tmp_path / "root.cow", tmp_path / "flat"
+    exception_store.make_empty(layer, MIB)
+    with layer.open("r+b") as file:
+        file.seek(4096)
+        file.write(struct.pack("<QQ", 1, 2))
+        file.seek(2 * 4096)
+        file.write(b"x" * 4096)
+    drive.write_bytes(bytes(4096 + 512))
+    exception_store.write_over(layer, drive)
+    assert drive.read_bytes() == bytes(4096) + b"x" * 512
