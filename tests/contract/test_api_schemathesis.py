@@ -13,7 +13,8 @@ from schemathesis import GenerationMode
 from starlette.types import Receive, Scope, Send
 
 from banger.api import frames
-from banger.api.endpoints import ENDPOINTS, Endpoint
+from banger.api.endpoint import Endpoint
+from banger.api.endpoints import ENDPOINTS
 from banger.api.routes import FRAMES
 from banger.daemon.application import Application
 from banger.daemon.ports import Services

@@ -2,69 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from banger.api import bodies, requests, routes
-
-#: Any request: refused by its origin, too many connections or host trouble, a defect.
-_ALWAYS = (403, 500, 503)
-_BODY = (400, 413, 415, 422)
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """A query parameter or header; ``schema`` is JSON Schema."""
-
-    name: str
-    schema: dict[str, object]
-    description: str
-    place: str = "query"
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One method of one path.
-
-    ``answer`` is the body type of success, or empty for one described by ``media_type`` alone.
-    ``errors`` are the statuses besides those that any request may get.
-    """
-
-    method: str
-    path: str
-    id: str
-    summary: str
-    status: int
-    answer: type | None = None
-    media_type: str = routes.JSON
-    body: type | None = None
-    body_required: bool = True
-    body_type: str = routes.JSON
-    description: str = ""
-    parameters: tuple[Parameter, ...] = ()
-    errors: tuple[int, ...] = ()
-
-    @property
-    def all_errors(self) -> tuple[int, ...]:
-        """Every error status that can come, sorted."""
-        found = {*self.errors, *_ALWAYS}
-        if self.body is not None:
-            found.update(_BODY)
-        if self.parameters:
-            found.add(400)
-        if "{" in self.path:
-            found.add(404)
-        if self.status == 202:
-            found.add(409)
-        return tuple(sorted(found))
-
+from banger.api.endpoint import KEY, Endpoint, Parameter
+from banger.api.image_endpoints import IMAGE_ENDPOINTS
 
 _BOOLEAN: dict[str, object] = {"type": "boolean", "default": False}
-_KEY = Parameter(
-    routes.IDEMPOTENCY_KEY,
-    {"type": "string", "pattern": "^[A-Za-z0-9._~-]{1,128}$"},
-    "The same key again gives the same operation instead of a second one.",
-    "header",
-)
 _FIELDS = Parameter(
     "fields",
     {
@@ -139,7 +81,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         202,
         bodies.Operation,
         body=requests.CreateVM,
-        parameters=(_KEY,),
+        parameters=(KEY,),
         errors=(404,),
     ),
     Endpoint("GET", routes.VM, "getVM", "One VM", 200, bodies.VM),
@@ -213,69 +155,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "GET", routes.VM_STATS, "statsOfVM", "What a VM uses", 200, bodies.Stats, errors=(409,)
     ),
     Endpoint("GET", routes.STATS, "stats", "What all running VMs use", 200, bodies.AllStats),
-    Endpoint("GET", routes.IMAGES, "listImages", "All images", 200, bodies.Images),
-    Endpoint(
-        "POST",
-        routes.IMAGES,
-        "buildImage",
-        "Build an image",
-        202,
-        bodies.Operation,
-        body=requests.BuildImage,
-        parameters=(_KEY,),
-    ),
-    Endpoint("GET", routes.IMAGE, "getImage", "One image", 200, bodies.Image),
-    Endpoint(
-        "PATCH",
-        routes.IMAGE,
-        "renameImage",
-        "Rename an image, in use or not",
-        202,
-        bodies.Operation,
-        body=requests.RenameImage,
-    ),
-    Endpoint(
-        "POST",
-        routes.IMAGE_REGISTER,
-        "registerImage",
-        "Make an image of one's own files",
-        202,
-        bodies.Operation,
-        body=requests.RegisterImage,
-        parameters=(_KEY,),
-    ),
-    Endpoint(
-        "POST",
-        routes.IMAGE_KEEP,
-        "keepImage",
-        "Make an image of a stopped VM",
-        202,
-        bodies.Operation,
-        body=requests.KeepImage,
-        parameters=(_KEY,),
-        errors=(404,),
-    ),
-    Endpoint(
-        "GET",
-        routes.IMAGE_PRUNE,
-        "prunable",
-        "Images, remains and caches that nobody uses",
-        200,
-        bodies.Prunables,
-    ),
-    Endpoint(
-        "POST",
-        routes.IMAGE_PRUNE,
-        "prune",
-        "Remove the remains and caches, and no image",
-        200,
-        bodies.Prunables,
-        body=requests.Nothing,
-        body_required=False,
-    ),
-    Endpoint(
-        "DELETE", routes.IMAGE, "deleteImage", "Delete an unused image", 202, bodies.Operation
-    ),
+    *IMAGE_ENDPOINTS,
     Endpoint(
         "GET",
         routes.OPERATIONS,

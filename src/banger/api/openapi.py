@@ -10,7 +10,8 @@ import msgspec
 
 from banger import __version__
 from banger.api import bodies, requests
-from banger.api.endpoints import ENDPOINTS, Endpoint, Parameter
+from banger.api.endpoint import Endpoint, Parameter
+from banger.api.endpoints import ENDPOINTS
 from banger.api.routes import FRAMES, PROBLEM
 from banger.naming import NAME_PATTERN
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from banger.api import bodies
+from banger.api import bodies, image_bodies
 from banger.daemon.ports import Endpoint, ImageFacts, Progress, Prunable, VMFacts, VMStats
 from banger.model.lifecycle import VMState
 from banger.model.operation import Operation, StepRecord
@@ -95,9 +95,9 @@ def view_stats(found: VMStats) -> bodies.Stats:
     )
 
 
-def view_image(facts: ImageFacts) -> bodies.Image:
+def view_image(facts: ImageFacts) -> image_bodies.Image:
     image = facts.image
-    return bodies.Image(
+    return image_bodies.Image(
         id=image.id,
         name=image.name,
         state=image.state.value,
@@ -116,8 +116,8 @@ def view_image(facts: ImageFacts) -> bodies.Image:
     )
 
 
-def view_prunable(each: Prunable) -> bodies.Prunable:
-    return bodies.Prunable(
+def view_prunable(each: Prunable) -> image_bodies.Prunable:
+    return image_bodies.Prunable(
         kind=each.kind, id=each.id, name=each.name, path=each.path, bytes=each.bytes
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from banger.api import bodies, requests
+from banger.api import bodies, image_bodies, requests
 from banger.cli import making, values, vm_change, vm_options, vm_power, vm_remake, vm_set
 from banger.client import views
 from banger.model import image, vm
@@ -47,6 +47,7 @@ def test_fields_of_a_creation() -> None:
     [
         ("VMView", "VM"),
         ("ImageView", "Image"),
+        ("PrunableView", "Prunable"),
         ("OperationView", "Operation"),
         ("AccessView", "Access"),
         ("StepView", "Step"),
@@ -54,5 +55,6 @@ def test_fields_of_a_creation() -> None:
     ],
 )
 def test_objects(view: str, body: str) -> None:
-    sent = {field.encode_name for field in msgspec.structs.fields(getattr(bodies, body))}
+    kind = getattr(bodies, body, None) or getattr(image_bodies, body)
+    sent = {field.encode_name for field in msgspec.structs.fields(kind)}
     assert set(getattr(views, view).__annotations__) <= sent

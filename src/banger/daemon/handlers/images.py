@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from banger.api import bodies, requests
+from banger.api import image_bodies, requests
 from banger.daemon.endpoint import Endpoint, answer, read_body, read_key, read_query
 from banger.daemon.views import view_image
 from banger.service.requests import BuildRequest
@@ -18,7 +18,9 @@ class Images(Endpoint):
         read_query(request)
         images = self.services.images
         return answer(
-            bodies.Images(images=[view_image(images.describe(image)) for image in images.list()])
+            image_bodies.Images(
+                images=[view_image(images.describe(image)) for image in images.list()]
+            )
         )
 
     async def post(self, request: Request) -> Response:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from starlette.requests import Request
 from starlette.responses import Response
 
-from banger.api import bodies, requests
+from banger.api import image_bodies, requests
 from banger.daemon.endpoint import Endpoint, answer, read_body, read_key, read_query
 from banger.daemon.ports import Prunable
 from banger.daemon.views import view_prunable
@@ -51,4 +51,4 @@ class Prune(Endpoint):
 
 
 def _answer(found: Sequence[Prunable]) -> Response:
-    return answer(bodies.Prunables(prunable=[view_prunable(each) for each in found]))
+    return answer(image_bodies.Prunables(prunable=[view_prunable(each) for each in found]))
