@@ -10,9 +10,10 @@ from banger.host.modules import module_name, parse_builtin
 
 #: Up to this release the client is a part of docker.io.
 _CLIENT_INSIDE = frozenset({"buster", "bullseye", "bookworm"})
-#: The engine, its firewall program, the bus through which it has systemd make control groups, and
-#: what it knows the certificates of registries by.
-_PACKAGES = ("docker.io", "iptables", "dbus", "ca-certificates")
+#: The engine, its firewall program, what loads the profile without which it starts no container
+#: where the kernel has AppArmor, the bus through which it has systemd make control groups, and what
+#: it knows the certificates of registries by.
+_PACKAGES = ("docker.io", "iptables", "apparmor", "dbus", "ca-certificates")
 
 #: What the engine, its bridge networks and published ports load; ``iptables`` of Debian speaks
 #: nftables (``nft_compat``). Each is built in or a module of Debian's cloud kernels.
