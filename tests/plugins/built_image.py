@@ -1,4 +1,4 @@
-"""The default image that all tests share: built once by the real daemon and kept in a cache."""
+"""The images that tests share: each built once by the real daemon and kept in a cache."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.plugins.home import Home
 PACKAGE = Path(banger.__file__).parent
 #: What decides the content of an image: the builder and all that goes into rootfs and initrd.
 SOURCES = ("drivers/image", "drivers/guest", "guest_files")
-NAME = "debian"
+NAME, DOCKER_NAME = "debian", "docker-debian"
 #: Seconds for a build without any cached package on two busy cores.
 TIMEOUT = 1200.0
 
@@ -98,18 +98,22 @@ def _lock(path: Path, kind: int) -> int:
 
 
 @functools.cache
-def ensure_built() -> BuiltImage:
-    """The image of the present source, built now unless an earlier run has done it."""
+def ensure_built(name: str = NAME) -> BuiltImage:
+    """The image of the present source, built now unless an earlier run has done it.
+
+    ``name`` is one of those that ``banger`` builds without being told how.
+    """
     top = cache()
-    wanted = top / f"image-{key()}"
+    kind = "image" if name == NAME else name
+    wanted = top / f"{kind}-{key()}"
     record = wanted / "built.json"
     one_at_a_time = lock(top / "lock", wait=True)
     try:
         hold(wanted)
         if not record.exists():
-            for old in top.glob("image-*/"):
+            for old in top.glob(f"{kind}-*/"):
                 forget(old)
-            _build(wanted)
+            _build(wanted, name)
     finally:
         os.close(one_at_a_time)
     return BuiltImage(wanted / "state/banger/images" / json.loads(record.read_text())["id"])
@@ -130,7 +134,7 @@ def forget(old: Path) -> None:
     os.close(alone)
 
 
-def _build(wanted: Path) -> None:
+def _build(wanted: Path, name: str) -> None:
     """Build in a home whose runtime folder is short and whose package cache is shared."""
     home = Home(Path(tempfile.mkdtemp(prefix="bgr-")))
     home.environment["XDG_STATE_HOME"] = str(wanted / "state")
@@ -139,8 +143,8 @@ def _build(wanted: Path) -> None:
     shutil.rmtree(wanted, ignore_errors=True)
     wanted.joinpath("state").mkdir(parents=True, mode=0o700)
     try:
-        home.ok("image", "build", NAME, timeout=TIMEOUT)
-        image = home.json("image", "show", NAME)
+        home.ok("image", "build", name, timeout=TIMEOUT)
+        image = home.json("image", "show", name)
         home.ok("daemon", "stop")
         found = image[0] if isinstance(image, list) else image
         (wanted / "built.json").write_text(json.dumps({"id": found["id"]}))
