@@ -55,5 +55,5 @@ def test_a_jailed_linux_guest(lab: Session, user: str) -> None:
     assert lab.shell("ls /run/banger-jail; ls -d /sys/fs/cgroup/banger-* 2>&1 || true").count(
         "No such file"
     )
-    assert lab.shell("ls /run/banger-jail; pgrep -x firecracker || true") == ""
+    assert lab.shell("ls -d /run/banger-jail; pgrep -x firecracker || true") == ""
     banger("daemon stop")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -14,7 +15,8 @@ from banger.errors import HostNotReady, InvalidInput, PermissionRefused
 from banger.host import sudo
 from banger.host.command import Command, run_blocking
 from banger.host.files import write_atomic
-from banger.privileged import installation, sudoers
+from banger.privileged import installation, jail, sudoers
+from banger.privileged.calls import CallFailed
 
 TUN = Path("/dev/net/tun")
 
@@ -132,6 +134,9 @@ def remove(uid: int, place: Place) -> list[str]:
     if place.prefix.exists() and not others:
         _clear(place.prefix)
         gone.append(f"removed {place.prefix}")
+    # Where a jail still runs, its folder is what it is found by.
+    with contextlib.suppress(CallFailed, OSError):
+        jail.tidy()
     return gone
 
 

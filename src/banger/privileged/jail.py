@@ -57,6 +57,7 @@ def start(call: JailStart, caller: int, run_inside: RunInside) -> TapFacts:
                 raise CallFailed("failed", f"the jail of {call.name}: {reply['error']}")
         except BaseException:
             _clear(mark, caller)
+            tidy()
             raise
     return TapFacts(call.name, int(reply["pid"]), call.alias)
 
@@ -65,13 +66,13 @@ def end(call: JailEnd, caller: int) -> TapFacts:
     """End what runs in the jail and remove the jail. Raises ``CallFailed`` or ``OSError``."""
     mark = jail_calls.process_name(caller, jail_calls.vm_id_of(call.name))
     _clear(mark, caller)
+    tidy()
     return TapFacts(call.name, 0, "")
 
 
 @contextlib.contextmanager
 def _reserved(mark: str, call: JailStart, caller: int) -> Iterator[JailRecord]:
     """The jail's folder with its record in it: whoever has written that has the user id."""
-    _make_root(JAILS)
     folder = jail_calls.folder_of(mark)
     with _alone():
         record = jail_calls.read_record(mark)
@@ -91,6 +92,7 @@ def _reserved(mark: str, call: JailStart, caller: int) -> Iterator[JailRecord]:
         group = control_group.make(caller, mark, limits)
     except BaseException:
         _clear(mark, caller)
+        tidy()
         raise
     if group:
         record = JailRecord(record.uid, record.runtime, group)
@@ -99,23 +101,61 @@ def _reserved(mark: str, call: JailStart, caller: int) -> Iterator[JailRecord]:
 
 
 def _make_root(folder: Path) -> None:
-    folder.mkdir(mode=0o711, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o711)
     status = folder.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != 0 or status.st_mode & 0o022:
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
         raise CallFailed("foreign", f"{folder} is not a folder of root's alone")
     folder.chmod(0o711)
 
 
 @contextlib.contextmanager
 def _alone() -> Iterator[None]:
-    """User ids are given by one at a time, whoever the users are."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(JAILS / ".lock", flags, 0o600)
+    """User ids are given by one at a time, whoever the users are.
+
+    The folder of jails is there meanwhile, and goes when no jail is in it any more.
+    """
+    lock = JAILS / ".lock"
+    descriptor = _locked(lock)
+    while descriptor is None:
+        descriptor = _locked(lock)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
+        if os.listdir(JAILS) == [lock.name]:
+            lock.unlink()
+            # Somebody may have made another lock by now.
+            with contextlib.suppress(OSError):
+                JAILS.rmdir()
         os.close(descriptor)
+
+
+def _locked(lock: Path) -> int | None:
+    """The lock, held; None if it was removed by whoever had it before."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        _make_root(lock.parent)
+        descriptor = os.open(lock, flags, 0o600)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.path.samestat(os.fstat(descriptor), lock.lstat()):
+            return descriptor
+    except FileNotFoundError:
+        pass
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
+
+
+def tidy() -> None:
+    """Remove the folder of jails if there is none in it. Raises ``CallFailed`` or ``OSError``."""
+    if JAILS.is_dir():
+        with _alone():
+            pass
 
 
 def _free_uid(mark: str) -> int:

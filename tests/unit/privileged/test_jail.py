@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 
-from banger.privileged import control_group, jail_calls
+from banger.privileged import control_group, jail, jail_calls
+from banger.privileged.calls import CallFailed
 from banger.privileged.jail_inside import Cell, jailer_argv
 
 MARK = "banger-1000-0123456789ab"
@@ -72,3 +74,51 @@ def test_only_whole_records_count(
     assert jail_calls.read_record(MARK) is None
     (tmp_path / MARK / "record.json").write_text(text)
     assert jail_calls.read_record(MARK) is None
+
+
+def test_the_folder_of_jails_goes_with_the_last_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jails = tmp_path / "jails"
+    monkeypatch.setattr(jail, "JAILS", jails)
+    jail.tidy()
+    assert not jails.exists()
+    with jail._alone():
+        (jails / MARK).mkdir()
+    jail.tidy()
+    assert sorted(path.name for path in jails.iterdir()) == [".lock", MARK]
+    (jails / MARK).rmdir()
+    jail.tidy()
+    assert not jails.exists()
+
+
+def test_a_lock_that_is_removed_while_others_wait_for_it_still_excludes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jails, inside, most = tmp_path / "jails", [0], [0]
+    monkeypatch.setattr(jail, "JAILS", jails)
+
+    def work() -> None:
+        for _ in range(100):
+            with jail._alone():
+                inside[0] += 1
+                most[0] = max(most[0], inside[0])
+                assert jails.is_dir()
+                inside[0] -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (most[0], inside[0], jails.exists()) == (1, 0, False)
+
+
+def test_a_folder_of_others_holds_no_jails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    jails = tmp_path / "jails"
+    jails.symlink_to("elsewhere")
+    monkeypatch.setattr(jail, "JAILS", jails)
+    with pytest.raises(CallFailed, match="root's alone"), jail._alone():
+        pass
+    assert jails.is_symlink()
