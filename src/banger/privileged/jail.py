@@ -122,7 +122,7 @@ def _alone() -> Iterator[None]:
     try:
         yield
     finally:
-        if os.listdir(JAILS) == [lock.name]:
+        if list(JAILS.iterdir()) == [lock]:
             lock.unlink()
             # Somebody may have made another lock by now.
             with contextlib.suppress(OSError):
