@@ -22,6 +22,7 @@ fi
 if [ "${1:-}" != inside ]; then
     packaging/host.sh packaging/host-packages.txt
     room=$(mktemp -d /var/tmp/banger-bare.XXXXXX)
+    tun_mode=$(stat --format=%a /dev/net/tun 2>/dev/null || true)
     # shellcheck disable=SC2317 # called by the trap
     clean() {
         # The namespace of the processes is gone by now, and its mounts went with it. An
@@ -30,6 +31,8 @@ if [ "${1:-}" != inside ]; then
             while read -r id; do
                 [ ! -e "/sys/class/net/bgr$id" ] || ip link delete "bgr$id"
             done
+        # The device is the host's too, and a user's setup opens it to everybody.
+        [ -z "$tun_mode" ] || chmod "$tun_mode" /dev/net/tun
         rm -rf --one-file-system "$room"
     }
     trap clean EXIT
