@@ -41,9 +41,12 @@ class OwnKernel:
 
 
 def own_kernel() -> OwnKernel:
-    """Made in a small Debian by the package's own scripts. Takes a minute when it is not cached."""
+    """Made in a small Debian by the package's own scripts. Takes a minute when it is not cached,
+    and when the archive has another kernel than at that time.
+    """
     folder = cache() / "own-kernel"
-    if not (folder / "whole").exists():
+    whole, offered = folder / "whole", offered_kernel()
+    if not whole.exists() or offered not in ("", whole.read_text()):
         remove_tree(folder)
         folder.mkdir(parents=True)
         out = ("copy-out /boot", f'cp -a "$1"/usr/lib/modules {folder}')
@@ -51,10 +54,20 @@ def own_kernel() -> OwnKernel:
         packages = f"--include=initramfs-tools,{KERNEL_PACKAGE}"
         argv = ["mmdebstrap", "--variant=essential", packages, *hooks, "bookworm", "/dev/null"]
         subprocess.run([*argv, "--format=null"], check=True, capture_output=True, timeout=600)
-        (folder / "whole").touch()
+        whole.write_text(offered)
     kernel = next((folder / "boot").glob("vmlinuz-*"))
     initrd = next((folder / "boot").glob("initrd.img-*"))
     return OwnKernel(kernel, initrd, folder / "modules")
+
+
+def offered_kernel() -> str:
+    """What apt knows of the archive's kernel now; empty where it knows nothing."""
+    argv = ["apt-cache", "show", "--no-all-versions", KERNEL_PACKAGE]
+    if shutil.which(argv[0]) is None:
+        return ""
+    said = subprocess.run(argv, capture_output=True, text=True, check=False).stdout
+    found = re.search(r"^Depends: (.*)", said, re.MULTILINE)
+    return found[1] if found else ""
 
 
 def busybox_root(folder: Path) -> Path:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,6 +18,18 @@ from banger.privileged.calls import Call, CallFailed, SnapshotCall, SnapshotProb
 
 #: Seconds for the first sign of life.
 _PATIENCE = 10.0
+#: Seconds after which snapshots are asked for again where there were none.
+_ASK_AGAIN = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Snapshots:
+    """What ``Privilege.probe_snapshots`` says, until when, and of which state of the program."""
+
+    obstacle: str
+    evidence: str
+    changed: int
+    until: float
 
 
 class Privilege:
@@ -23,7 +38,7 @@ class Privilege:
     #: Programs that have answered, with the time of their last change: asking takes a while.
     _answered: ClassVar[dict[Path, int]] = {}
     #: What was found out about snapshots, by program.
-    _snapshots: ClassVar[dict[Path, tuple[str, str]]] = {}
+    _snapshots: ClassVar[dict[Path, _Snapshots]] = {}
 
     def __init__(self, program: Path | None = None) -> None:
         self._program = program or installation.program()
@@ -86,13 +101,15 @@ class Privilege:
     def probe_snapshots(self) -> tuple[str, str]:
         """Why no snapshot of device-mapper can be made, and the evidence that one can.
 
-        One of the two is empty. It is asked once and kept for as long as the process lives, for
-        choosing drivers must be quick (blocking).
+        One of the two is empty (blocking). Choosing drivers must be quick, so it is asked once;
+        again when the program has changed, and every minute where there are none.
         """
         obstacle = self.obstacle()
         if obstacle:
             return f"device-mapper needs root: {obstacle}", ""
-        if self._program not in self._snapshots:
+        changed, now = self._answered.get(self._program, 0), time.monotonic()
+        known = self._snapshots.get(self._program)
+        if known is None or known.changed != changed or now >= known.until:
             try:
                 if os.geteuid() == 0:
                     from banger.privileged.execute import perform
@@ -101,12 +118,13 @@ class Privilege:
                 else:
                     results = sudo.perform(self._program, [SnapshotProbe()], timeout=_PATIENCE)
             except CallFailed as failure:
-                self._snapshots[self._program] = (failure.text, "")
+                known = _Snapshots(failure.text, "", changed, now + _ASK_AGAIN)
             except BangerError as error:
                 return f"{error.brief}: {error.cause}", ""
             else:
-                self._snapshots[self._program] = ("", results[0].alias)
-        return self._snapshots[self._program]
+                known = _Snapshots("", results[0].alias, changed, math.inf)
+            self._snapshots[self._program] = known
+        return known.obstacle, known.evidence
 
 
 def explain(failure: CallFailed, *, storage: bool = False) -> BangerError:

@@ -17,6 +17,7 @@ from banger.host.privilege import Privilege
 from banger.host.program_checks import program_checks
 from banger.host.resolver import names_check
 from banger.host.room_checks import room_checks
+from banger.host.static_busybox import busybox_check
 from banger.paths import Paths
 from banger.settings import Settings
 
@@ -60,6 +61,7 @@ def _checks(paths: Paths, settings: Settings, kvm: KvmVerdict) -> Iterable[Check
     # With Firecracker and a KVM that boots Linux nothing waits for QEMU.
     other_vmm = kvm.boots_linux and firecracker.status is Status.OK
     yield from program_checks(have_image=have_image, is_root=is_root, other_vmm=other_vmm)
+    yield busybox_check()
     yield firecracker
     yield jail_check(paths.firecracker, Privilege())
     yield from room_checks(paths, settings.min_free_bytes, have_image=have_image)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,7 @@ def program(tmp_path: Path) -> Iterator[Path]:
     path.touch()
     yield path
     Privilege._snapshots.pop(path, None)
+    Privilege._answered.pop(path, None)
 
 
 def test_snapshots_are_asked_for_once(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,6 +48,45 @@ def test_a_kernel_without_them_is_evidence_too(
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(execute, "perform", perform)
     assert Privilege(program).probe_snapshots() == ("this kernel has no device-mapper", "")
+
+
+def test_snapshots_that_come_later_are_noticed(
+    program: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[str] = []
+    clock = [1000.0]
+
+    def perform(batch: list[object], uid: int) -> list[TapFacts]:
+        if not found:
+            raise CallFailed("failed", "this kernel has no device-mapper")
+        return [TapFacts("snapshot", 1, found[0])]
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(execute, "perform", perform)
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    none = ("this kernel has no device-mapper", "")
+    assert Privilege(program).probe_snapshots() == none
+    found.append("device-mapper 4.47.0")
+    assert Privilege(program).probe_snapshots() == none
+    clock[0] += 60
+    assert Privilege(program).probe_snapshots() == ("", "device-mapper 4.47.0")
+
+
+def test_a_root_side_that_setup_installed_anew_is_asked_anew(
+    program: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = ["device-mapper 4.48.0", "device-mapper 4.47.0"]
+
+    def perform(asked: Path, batch: list[object], **_: object) -> list[TapFacts]:
+        return [TapFacts("snapshot", 1, answers.pop())]
+
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(sudo, "ask", lambda program, timeout: {"results": []})
+    monkeypatch.setattr(sudo, "perform", perform)
+    for _ in range(2):
+        assert Privilege(program).probe_snapshots() == ("", "device-mapper 4.47.0")
+    os.utime(program, ns=(1, 1))
+    assert Privilege(program).probe_snapshots() == ("", "device-mapper 4.48.0")
 
 
 def test_an_ordinary_user_asks_through_sudo(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:

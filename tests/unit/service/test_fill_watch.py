@@ -122,6 +122,22 @@ async def test_who_resumes_a_full_vm_finds_it_paused_again(filling: Filling) -> 
     assert filling.shown == (VMState.PAUSED, "layer_full")
 
 
+async def test_a_vm_that_is_busy_is_paused_as_soon_as_it_is_not(
+    filling: Filling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stop of a guest needs its help; a change of its rules does not take long."""
+    filling.used = GIB * 96 // 100
+    operations, busy = filling.house.operations, True
+    idle = operations.busy_with
+    monkeypatch.setattr(operations, "busy_with", lambda vm_id: object() if busy else idle(vm_id))
+    assert await filling.watch.look() == fill_watch.SHORTEST
+    assert filling.shown == (VMState.RUNNING, "")
+    busy = False
+    await filling.watch.look()
+    assert filling.shown == (VMState.PAUSED, "layer_full")
+    assert filling.calls == ["pause"]
+
+
 async def test_what_the_user_paused_stays_so(filling: Filling) -> None:
     await filling.house.operations.wait((await filling.house.power.pause("web")).id)
     for used in (GIB, 0):

@@ -21,10 +21,10 @@ from pathlib import Path
 from banger.drivers.guest.base import Identity, LayerTarget
 from banger.drivers.guest.guest_files import guest_file
 from banger.drivers.guest.identity import identity_archive
-from banger.errors import HostNotReady, InvalidInput
-from banger.host.command import as_root, find_program
+from banger.errors import InvalidInput
 from banger.host.ext_files import ExtFiles, NewFile, memory_file
 from banger.host.files import explained
+from banger.host.static_busybox import static_busybox
 from banger.host.threads import in_thread
 
 #: Where everything lies in the guest.
@@ -32,9 +32,6 @@ FOLDER = ".banger"
 #: What makes the guest's kernel, or its initrd, start our script.
 ARGUMENT = f"init=/{FOLDER}/init"
 _VERSION = re.compile(r"[0-9]+\.[0-9]+[A-Za-z0-9._+~-]*\Z")
-_ELF64 = b"\x7fELF\x02"
-#: The type of an ELF program header that names a dynamic linker.
-_PT_INTERP = b"\x03\0\0\0"
 
 
 async def write_layer(identity: Identity, target: LayerTarget, *, now: int) -> None:
@@ -45,7 +42,7 @@ async def write_layer(identity: Identity, target: LayerTarget, *, now: int) -> N
     """
     layer = ExtFiles(target.device, FOLDER, target.journal, target.run_as)
     contents = {
-        "busybox": (await in_thread(lambda _: static_busybox()), 0o755),
+        "busybox": (await in_thread(lambda _: static_busybox().read_bytes()), 0o755),
         "init": (guest_file("layer_init"), 0o755),
         "identity.cpio": (identity_archive(identity, now=now), 0o600),
     }
@@ -66,26 +63,6 @@ async def write_layer(identity: Identity, target: LayerTarget, *, now: int) -> N
                 await in_thread(lambda _: pack(folder, archive))
                 files += [NewFile("modules.stamp", descriptor), NewFile("modules.tar", archive)]
         await layer.write(files)
-
-
-def static_busybox() -> bytes:
-    """The host's busybox, which runs in any guest because it needs no library there."""
-    path = find_program("busybox", "busybox-static")
-    with explained(f"read {path}"):
-        content = path.read_bytes()
-    if not content.startswith(_ELF64) or _is_dynamic(content):
-        raise HostNotReady(
-            "the busybox of this host cannot be given to a guest",
-            cause=f"{path} is not a static program",
-            resolution=as_root("apt-get install busybox-static"),
-        )
-    return content
-
-
-def _is_dynamic(elf: bytes) -> bool:
-    start = int.from_bytes(elf[32:40], "little")
-    size, count = (int.from_bytes(elf[at : at + 2], "little") for at in (54, 56))
-    return any(elf[start + n * size :][:4] == _PT_INTERP for n in range(count))
 
 
 def versions_in(folder: Path) -> dict[str, Path]:
