@@ -26,6 +26,7 @@ PROGRAMS = {
     "e2fsprogs": ("mke2fs", "e2fsprogs"),
     "busybox": ("busybox", "busybox-static"),
     "ssh": ("ssh", "openssh-client"),
+    "rsync": ("rsync", "rsync"),
     "ip": ("ip", "iproute2"),
     "nft": ("nft", "nftables"),
     "sudo": ("sudo", "sudo"),

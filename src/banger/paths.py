@@ -137,6 +137,11 @@ class Paths:
     def known_hosts(self) -> Path:
         return self.state / "ssh" / "known_hosts"
 
+    @property
+    def ssh_config(self) -> Path:
+        """What ``~/.ssh/config`` includes: one host for each VM."""
+        return self.state / "ssh" / "config"
+
     # data folder: the name tool has one of its own beside ours
     @property
     def dns_records(self) -> Path:

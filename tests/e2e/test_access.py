@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.plain_ssh import config_of, plain, put_rsync
 from tests.plugins.home import Home
 from tests.requirements import needs
 
@@ -64,6 +65,49 @@ def test_a_folder_is_copied_both_ways(booted: Home, tmp_path: Path) -> None:
     assert booted("exec", "web", "--", "test", "-x", "/srv/site/run.sh").status == 0
     booted.ok("cp", "web:/srv/site", str(tmp_path / "back"))
     assert (tmp_path / "back/deep/er/odd name").read_text() == "x"
+
+
+def test_plain_ssh_scp_and_sftp_reach_a_vm_by_its_name(booted: Home, tmp_path: Path) -> None:
+    config_of(booted)
+    assert plain(booted, "ssh", "web.vm", "hostname") == "web\n"
+    (tmp_path / "out").write_text("there and back")
+    plain(booted, "scp", "-q", str(tmp_path / "out"), "web.vm:/root/sent")
+    plain(booted, "scp", "-q", "web.vm:/root/sent", str(tmp_path / "back"))
+    assert (tmp_path / "back").read_text() == "there and back"
+    (tmp_path / "batch").write_text(f"get /root/sent {tmp_path}/got\n")
+    plain(booted, "sftp", "-q", "-b", str(tmp_path / "batch"), "web.vm")
+    assert (tmp_path / "got").read_text() == "there and back"
+
+
+@needs("rsync")
+def test_rsync_reaches_a_vm_by_its_name(booted: Home, tmp_path: Path) -> None:
+    config = config_of(booted)
+    remote = put_rsync(booted, "web")
+    (tmp_path / "site/deep").mkdir(parents=True)
+    (tmp_path / "site/deep/page").write_text("hello")
+    argv = ["rsync", "-a", "-e", f"ssh -F {config}", f"--rsync-path={remote}"]
+    for source, target in (
+        (f"{tmp_path}/site", "web.vm:/srv/"),
+        ("web.vm:/srv/site/", f"{tmp_path}/b"),
+    ):
+        done = booted.on_host(*argv, source, target)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "b/deep/page").read_text() == "hello"
+
+
+def test_a_host_key_that_is_not_the_pinned_one_is_refused(booted: Home, tmp_path: Path) -> None:
+    config_of(booted)
+    text = booted.paths.ssh_config.read_text()
+    other = tmp_path / "known_hosts"
+    alias = f"banger-{booted.json('show', 'web')['id']}"
+    made = booted.on_host("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", f"{tmp_path}/key")
+    assert made.returncode == 0, made
+    other.write_text(f"{alias} {(tmp_path / 'key.pub').read_text()}")
+    forged = tmp_path / "config"
+    forged.write_text(text.replace(str(booted.paths.known_hosts), str(other)))
+    forged.chmod(0o600)
+    refused = booted.on_host("ssh", "-F", str(forged), "web.vm", "true")
+    assert (refused.returncode, b"verification failed" in refused.stderr) == (255, True)
 
 
 def test_the_list_is_true(booted: Home) -> None:

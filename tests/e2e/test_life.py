@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from tests.plain_ssh import config_of, plain
 from tests.plugins.home import Home
 from tests.requirements import needs
 
@@ -35,12 +36,16 @@ def test_stop_and_start_keep_disk_address_and_mac(
     banger.ok("run", "--name", "web")
     banger.ok("exec", "web", "--", "sh", "-c", "echo kept >/root/note; sync")
     before = _vm(banger, "web")
+    config_of(banger)
     banger.ok("stop", "web")
     stopped = _vm(banger, "web")
+    banger.ok("rename", "web", "shop")
+    banger.ok("rename", "shop", "web")
     assert (stopped["state"], stopped["pid"] or None) == ("stopped", None)
     banger.ok("start", "web")
     after = _vm(banger, "web")
     assert banger.ok("exec", "web", "--", "cat", "/root/note") == "kept\n"
+    assert plain(banger, "ssh", "web.vm", "cat /root/note") == "kept\n"
     for key in ("id", "address", "mac", "ssh_host", "ssh_port"):
         assert after[key] == before[key], key
     banger.ok("rm", "--force", "web")

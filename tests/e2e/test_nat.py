@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.internet import WORLD, WORLD_HOST, ask, internet, link_to, run, server
+from tests.plain_ssh import config_of, plain
 from tests.plugins.home import Home
 from tests.requirements import needs
 
@@ -124,7 +125,10 @@ def test_a_port_of_the_user_mode_network(
     assert banger.ok("vm", "forward", "mine") == "8091:22\n"
     banger.ok("vm", "forward", "rm", "mine", "8091:22")
     assert ask("", "127.0.0.1", 8091) == ""
+    config_of(banger)
+    assert plain(banger, "ssh", "mine.vm", "hostname") == "mine\n"
     banger.ok("rm", "-f", "mine")
+    assert "mine.vm" not in banger.paths.ssh_config.read_text()
 
 
 def _until(holds: Callable[[], bool]) -> None:

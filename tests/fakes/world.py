@@ -11,7 +11,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 from banger.drivers.dns.base import NameStatus, Publication
-from banger.drivers.guest.base import Chunk, ForgetTarget, GuestCommand, Identity, LayerTarget
+from banger.drivers.guest.base import (
+    Chunk,
+    ForgetTarget,
+    GuestCommand,
+    Identity,
+    LayerTarget,
+    SSHHost,
+)
 from banger.drivers.image.base import BuildFolders, BuiltImage, ProgressCallback
 from banger.drivers.network.base import Attachment, Traffic
 from banger.drivers.storage.base import RootfsSpec
@@ -378,6 +385,11 @@ class FakeGuest:
 
     def write_known_hosts(self, path: Path, entries: dict[str, str]) -> None:
         files.write_atomic(path, "".join(f"{k} {v}\n" for k, v in sorted(entries.items())))
+
+    def write_ssh_config(
+        self, path: Path, hosts: Sequence[SSHHost], *, user: str, key: Path, known_hosts: Path
+    ) -> None:
+        files.write_atomic(path, "".join(f"{host.name} {host.address}\n" for host in hosts))
 
     def write_initrd(self, identity: Identity, base: Path, target: Path) -> None:
         files.write_atomic(target, base.read_bytes() + identity.hostname.encode())

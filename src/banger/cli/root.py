@@ -88,6 +88,7 @@ ROOT = [
     Entry("operation", "banger.cli.root:operation", "Work that the daemon does.", _NOUNS, ("op",)),
     Entry("daemon", "banger.cli.root:daemon", "The background process.", _NOUNS),
     Entry("events", "banger.cli.events:events", "Follow what happens.", _NOUNS),
+    Entry("ssh-config", "banger.cli.ssh_config:ssh_config", "VMs for plain ssh, scp.", _NOUNS),
     Entry("doctor", "banger.cli.doctor:doctor", "Check this machine, with a cure each.", _HOST),
     Entry("system", "banger.cli.root:system", "What banger has on this machine.", _HOST),
     Entry("setup", "banger.cli.setup:setup", "Give a user the root side.", _HOST),

@@ -15,6 +15,7 @@ from banger.model.vm import VM
 from banger.naming import host_key_alias
 from banger.service.context import Context
 from banger.service.guest_end import LastingProcess
+from banger.service.ssh_files import USER
 from banger.service.vms import VMService
 
 _PING_TIMEOUT = 2.0
@@ -63,7 +64,7 @@ class AccessService:
             name=vm.name,
             state=vm.state.value,
             address=lease.address,
-            user="root",
+            user=USER,
             host=lease.ssh_host,
             port=lease.ssh_port,
             key=str(paths.ssh_key),
@@ -72,7 +73,7 @@ class AccessService:
             ssh=self._context.drivers.guest.ssh_command(
                 host=lease.ssh_host,
                 port=lease.ssh_port,
-                user="root",
+                user=USER,
                 key=paths.ssh_key,
                 known_hosts=paths.known_hosts,
                 host_key_alias=host_key_alias(vm.id),

@@ -11,9 +11,9 @@ from banger.host.threads import in_thread
 from banger.model.lifecycle import VMState
 from banger.model.operation import Presence
 from banger.model.vm import VM
-from banger.naming import host_key_alias
 from banger.service.boot_files import rootfs_of
 from banger.service.context import Context
+from banger.service.ssh_files import write_ssh_files
 from banger.service.steps import Direction, Report, Step
 from banger.service.target_plan import VMPlan
 
@@ -130,7 +130,7 @@ class CreatePlan(VMPlan):
     async def settle(self) -> None:
         await super().settle()
         if self.operation.status.ended:
-            pin_host_keys(self.context)
+            write_ssh_files(self.context)
 
 
 def forget_vm(context: Context, vm: VM) -> None:
@@ -138,15 +138,3 @@ def forget_vm(context: Context, vm: VM) -> None:
     context.vms.delete(vm.id)
     context.resources.release(vm.id)
     context.events.publish("vm-deleted", {"id": vm.id, "name": vm.name})
-
-
-def pin_host_keys(context: Context) -> None:
-    """Rewrite our known_hosts from the public host keys of all VMs."""
-    entries = {}
-    for vm in context.vms.all():
-        private = context.paths.host_key(vm.id)
-        public = private.with_name(private.name + ".pub")
-        if public.is_file():
-            entries[host_key_alias(vm.id)] = public.read_text(encoding="ascii").strip()
-    files.make_private_folder(context.paths.known_hosts.parent)
-    context.drivers.guest.write_known_hosts(context.paths.known_hosts, entries)

@@ -7,8 +7,9 @@ from typing import ClassVar
 
 from banger.host import files
 from banger.model.lifecycle import VMState
-from banger.service.create import VMStep, forget_vm, pin_host_keys, rootfs_spec
+from banger.service.create import VMStep, forget_vm, rootfs_spec
 from banger.service.halt import EndVMM, Release
+from banger.service.ssh_files import write_ssh_files
 from banger.service.steps import Direction, Report, Step
 from banger.service.target_plan import VMPlan
 
@@ -58,4 +59,4 @@ class DeletePlan(VMPlan):
     async def settle(self) -> None:
         await super().settle()
         if self.context.vms.get(self.operation.target_id) is None:
-            pin_host_keys(self.context)
+            write_ssh_files(self.context)

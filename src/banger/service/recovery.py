@@ -18,9 +18,9 @@ from banger.model.vm import VM, Exit
 from banger.naming import process_name
 from banger.service import record
 from banger.service.context import Context
-from banger.service.create import pin_host_keys
 from banger.service.names import publication_of
 from banger.service.operations import OperationService
+from banger.service.ssh_files import write_ssh_files
 from banger.service.supervision import admit_exit
 
 _log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ def recover(context: Context, operations: OperationService) -> None:
     for operation_id in context.operations.forget_old():
         context.paths.operation_log(operation_id).unlink(missing_ok=True)
     context.database.set_meta("boot_id", context.boot_id)
-    pin_host_keys(context)
+    write_ssh_files(context)
 
 
 def _write_records(context: Context, operations: OperationService) -> None:

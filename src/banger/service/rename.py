@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from banger.service.create import VMStep
+from banger.service.ssh_files import write_ssh_files
 from banger.service.steps import Direction, Report, Step
 from banger.service.target_plan import VMPlan
 
@@ -46,3 +47,7 @@ class RenamePlan(VMPlan):
         new = str(self.operation.arguments["name"])
         if self.vm.name != new:
             self.context.resources.release(self.vm.id, [("vm-name", new)])
+
+    async def settle(self) -> None:
+        await super().settle()
+        write_ssh_files(self.context)

@@ -96,7 +96,7 @@ def test_version(banger: CLIHome) -> None:
 HELPED = [
     (), ("run",), ("ls",), ("exec",), ("cp",), ("rm",), ("vm",), ("image",), ("image", "build"),
     ("daemon",), ("operation",), ("doctor",), ("completion",), ("tui",),
-    ("vm", "set"), ("vm", "clone"), ("vm", "rebuild"), ("vm", "forward"),
+    ("vm", "set"), ("vm", "clone"), ("vm", "rebuild"), ("vm", "forward"), ("ssh-config",),
     ("image", "register"), ("image", "rename"), ("image", "prune"),
 ]  # fmt: skip
 

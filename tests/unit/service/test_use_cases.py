@@ -277,3 +277,21 @@ async def test_a_step_is_begun_in_the_journal_before_it_works(
     assert seen["vm.create.folder.before"] == [("folder", "intent")]
     assert seen["vm.create.host-key.before"] == [("folder", "done"), ("host-key", "intent")]
     assert [phase for _, phase in seen["vm.create.end.before"]] == ["done"] * 4
+
+
+async def test_the_configuration_for_ssh_follows_every_change(house: House) -> None:
+    config = house.context.paths.ssh_config
+
+    def names() -> list[str]:
+        return sorted(line.split()[0] for line in config.read_text().splitlines())
+
+    await create(house, name="web")
+    await create(house, name="db")
+    assert names() == ["db.vm", "web.vm"]
+    await house.operations.wait((await house.vms.rename("web", "shop")).id)
+    assert names() == ["db.vm", "shop.vm"]
+    await house.operations.wait((await house.vms.delete("db", force=False)).id)
+    assert names() == ["shop.vm"]
+    config.unlink()
+    await house.start()
+    assert names() == ["shop.vm"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -77,6 +77,16 @@ class GuestCommand:
     cwd: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class SSHHost:
+    """Where the host reaches a guest's SSH server, and under which alias its key is pinned."""
+
+    name: str
+    address: str
+    port: int
+    key_alias: str
+
+
 class GuestProcess(Protocol):
     """A command running in the guest."""
 
@@ -137,6 +147,12 @@ class Guest(Protocol):
 
     def write_known_hosts(self, path: Path, entries: dict[str, str]) -> None:
         """Rewrite our known_hosts: host key alias -> public key line, atomically."""
+        ...
+
+    def write_ssh_config(
+        self, path: Path, hosts: Sequence[SSHHost], *, user: str, key: Path, known_hosts: Path
+    ) -> None:
+        """Rewrite OpenSSH's configuration for ``hosts``, atomically; unchanged is left alone."""
         ...
 
     def write_initrd(self, identity: Identity, base: Path, target: Path) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from banger.drivers.guest import agent_dial, profiles, ssh
 from banger.drivers.guest.agent import AgentClient
-from banger.drivers.guest.base import ForgetTarget, GuestAgent, Identity, LayerTarget
+from banger.drivers.guest.base import ForgetTarget, GuestAgent, Identity, LayerTarget, SSHHost
 from banger.drivers.guest.forget import forget_identity
 from banger.drivers.guest.identity import identity_archive
 from banger.drivers.guest.initrd import is_ours
@@ -17,6 +18,7 @@ from banger.drivers.guest.keys import ensure_key
 from banger.drivers.guest.known_hosts import known_hosts_text
 from banger.drivers.guest.layer import ARGUMENT as LAYER_ARGUMENT
 from banger.drivers.guest.layer import copy_modules, versions_in, write_layer
+from banger.drivers.guest.ssh_config import ssh_config_text
 from banger.host import cpio
 from banger.host.files import explained, write_atomic
 
@@ -37,11 +39,14 @@ class LinuxGuest:
 
     def write_known_hosts(self, path: Path, entries: dict[str, str]) -> None:
         """Replace our known_hosts."""
-        text = known_hosts_text(entries)
-        with contextlib.suppress(OSError):
-            if path.read_text(encoding="ascii", errors="replace") == text:
-                return
-        write_atomic(path, text)
+        _write_changed(path, known_hosts_text(entries))
+
+    def write_ssh_config(
+        self, path: Path, hosts: Sequence[SSHHost], *, user: str, key: Path, known_hosts: Path
+    ) -> None:
+        """Replace the configuration that users' own includes."""
+        text = ssh_config_text(hosts, user=user, key=key, known_hosts=known_hosts)
+        _write_changed(path, text)
 
     def write_initrd(self, identity: Identity, base: Path, target: Path) -> None:
         """``base`` and the identity behind it; the file holds a private key and is 0600."""
@@ -104,3 +109,10 @@ class LinuxGuest:
     async def ssh_banner(self, host: str, port: int, *, timeout: float) -> bool:
         """Whether an SSH server greets there within ``timeout`` seconds."""
         return await ssh.ssh_banner(host, port, timeout=timeout)
+
+
+def _write_changed(path: Path, text: str) -> None:
+    with contextlib.suppress(OSError):
+        if path.read_bytes() == text.encode():
+            return
+    write_atomic(path, text)

@@ -22,38 +22,42 @@ _MOST_WAITING = 8
 _GREETING = b"SSH-"
 
 
+#: What holds for every guest. The user's own keys and agent stay out of it, and the host key
+#: must be the one that was pinned before the guest first booted.
+OPTIONS = {
+    "IdentitiesOnly": "yes",
+    "IdentityAgent": "none",
+    "PreferredAuthentications": "publickey",
+    "StrictHostKeyChecking": "yes",
+    "GlobalKnownHostsFile": "/dev/null",
+    "UpdateHostKeys": "no",
+    "CheckHostIP": "no",
+    # First in the list, not the only one: a guest may have another server.
+    "KexAlgorithms": "^curve25519-sha256",
+    "ConnectTimeout": "10",
+    # A guest that dies says no farewell.
+    "ServerAliveInterval": "15",
+    "ServerAliveCountMax": "3",
+    "LogLevel": "ERROR",
+}
+
+
 def ssh_command(
     *, host: str, port: int, user: str, key: Path, known_hosts: Path, host_key_alias: str
 ) -> tuple[str, ...]:
-    """OpenSSH's argv up to ``user@host``.
-
-    The user's own configuration, keys and agent stay out of it; the host key must be the one
-    that was pinned before the guest first booted.
-    """
-    options = {
-        "IdentitiesOnly": "yes",
-        "IdentityAgent": "none",
-        "PreferredAuthentications": "publickey",
-        "StrictHostKeyChecking": "yes",
-        "UserKnownHostsFile": _quoted(known_hosts),
-        "GlobalKnownHostsFile": "/dev/null",
-        "UpdateHostKeys": "no",
-        "CheckHostIP": "no",
+    """OpenSSH's argv up to ``user@host``; the user's own configuration stays out of it."""
+    options = OPTIONS | {
+        # Not by -i: that takes a % as it is when it looks for the file, and as a token later.
+        "IdentityFile": quoted(key),
+        "UserKnownHostsFile": quoted(known_hosts),
         "HostKeyAlias": host_key_alias,
-        # First in the list, not the only one: a guest may have another server.
-        "KexAlgorithms": "^curve25519-sha256",
-        "ConnectTimeout": "10",
-        # A guest that dies says no farewell.
-        "ServerAliveInterval": "15",
-        "ServerAliveCountMax": "3",
-        "LogLevel": "ERROR",
     }
     rendered = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-    return ("ssh", "-F", "/dev/null", "-i", str(key), *rendered, "-p", str(port), f"{user}@{host}")
+    return ("ssh", "-F", "/dev/null", *rendered, "-p", str(port), f"{user}@{host}")
 
 
-def _quoted(path: Path) -> str:
-    # The value is a list of files: blanks separate, and % starts a token.
+def quoted(path: Path) -> str:
+    """``path`` as the value of an option that names files: blanks separate, % starts a token."""
     escaped = str(path).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return f'"{escaped}"'
 

@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from banger.drivers.guest.base import SSHHost
 from banger.drivers.guest.ssh import ssh_banner, ssh_command
+from banger.drivers.guest.ssh_config import ssh_config_text
 from tests.requirements import needs
 
 
@@ -113,3 +115,31 @@ async def test_found_soon_after_it_comes_up_behind_a_port_that_swallows() -> Non
     with serving(lambda: b"SSH-2.0-test\r\n" if time.monotonic() >= up_at else b"") as port:
         assert await ssh_banner("127.0.0.1", port, timeout=10)
         assert time.monotonic() - up_at < 1.0
+
+
+@needs("ssh")
+def test_the_configuration_says_what_the_command_line_says(tmp_path: Path) -> None:
+    folder = tmp_path / 'a "b" %c'
+    folder.mkdir()
+    key, known_hosts = folder / "id", folder / "known_hosts"
+    host = SSHHost("web.vm", "172.30.0.2", 2201, "banger-0123456789ab")
+    other = SSHHost("db.vm", "127.0.0.1", 2202, "banger-ba9876543210")
+    text = ssh_config_text([host, other], user="root", key=key, known_hosts=known_hosts)
+    config = folder / "config"
+    # What a user has for all hosts, further down, must not reach a VM.
+    config.write_text(text + "\nHost *\n  ProxyJump far\n  StrictHostKeyChecking no\n  User me\n")
+    config.chmod(0o600)
+    shown = _options("ssh", "-F", str(config), "-G", "web.vm")
+    argv = command(key, known_hosts)
+    argv[argv.index("22")] = "2201"
+    given = _options(argv[0], "-G", *argv[1:])
+    differing = {name for name in given if given[name] != shown.get(name)}
+    assert differing <= {"host", "hashknownhosts"}
+    assert shown.get("proxyjump") is None
+    assert _options("ssh", "-F", str(config), "-G", "db.vm")["port"] == "2202"
+    assert _options("ssh", "-F", str(config), "-G", "x.vm")["user"] == "me"
+
+
+def _options(*argv: str) -> dict[str, str]:
+    shown = subprocess.run(argv, capture_output=True, text=True, check=True)
+    return dict(line.split(" ", 1) for line in shown.stdout.splitlines() if " " in line)
