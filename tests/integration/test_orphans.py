@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from banger import naming
 from banger.drivers.network.tap import Tap
-from banger.host import prune
+from banger.host import process, prune
 from banger.host.orphans import Census, HostObject, Verdict
 from banger.host.privilege import Privilege
 from banger.model.network import Lease
 from banger.paths import Paths
-from banger.privileged import execute, netlink
+from banger.privileged import execute, jail_calls, netlink
 from banger.privileged.calls import Call, TapFacts
+from banger.privileged.jail_calls import JailRecord
 from tests.requirements import needs
 
 pytestmark = needs("root", "tap", "nft")
@@ -61,7 +65,16 @@ def sleeper(vm_id: str, stdout: int) -> subprocess.Popen[bytes]:
     """A process with the mark of a VMM."""
     script = "import time; time.sleep(60)"
     argv = [sys.executable, "-c", script, naming.process_name(UID, vm_id)]
-    return subprocess.Popen(argv, stdout=stdout)
+    return marked(subprocess.Popen(argv, stdout=stdout))
+
+
+def marked(started: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+    """The same when its arguments can be seen: the kernel shows them a moment after the start."""
+    deadline = time.monotonic() + 10
+    while not process.argv_of(started.pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    return started
 
 
 async def census(paths: Paths) -> dict[tuple[str, str], HostObject]:
@@ -107,10 +120,58 @@ async def test_only_what_is_ours_and_leaked_goes(
         assert Verdict.LEAKED not in {each.verdict for each in left.values()}
         assert found["rules", used] == left["rules", used]
     finally:
-        for process in (orphan, stranger):
-            process.kill()
-            process.wait()
+        for started in (orphan, stranger):
+            started.kill()
+            started.wait()
         netlink.delete_link(execute.facts(foreign).index)
+
+
+@pytest.fixture
+def jailed(paths: Paths) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A jailed VMM as the root side leaves it, whose VM nobody knows any more."""
+    vm_id = naming.new_id()
+    mark = naming.process_name(UID, vm_id)
+    folder = jail_calls.folder_of(mark)
+    folder.mkdir(parents=True)
+    user = jail_calls.FIRST_UID + int(vm_id[:4], 16)
+    jail_calls.write_record(mark, JailRecord(user, str(paths.vm_runtime(vm_id)), ""))
+    argv = [sys.executable, "-c", "import time; time.sleep(60)", mark]
+    started = marked(subprocess.Popen(argv, user=user))
+    yield vm_id, started
+    started.kill()
+    started.wait()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+async def test_a_jailed_vmm_without_a_vm_is_ended_by_the_root_side(
+    paths: Paths, jailed: tuple[str, subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vm_id, started = jailed
+    # As an ordinary user, who sees nothing of what another user's process holds.
+    monkeypatch.setattr("banger.host.process.kill_exact", forbidden)
+    found = await census(paths)
+    assert found["process", vm_id].verdict is Verdict.LEAKED
+    assert found["jail", vm_id].verdict is Verdict.LEAKED
+    outcome = await prune._remove(
+        [found["process", vm_id], found["jail", vm_id]], paths, UID, AsUser()
+    )
+    assert [problem for _, problem in outcome] == ["", ""]
+    assert started.wait(10) == -signal.SIGKILL
+    assert not {"process", "jail"} & {kind for kind, of in await census(paths) if of == vm_id}
+
+
+async def test_a_jailed_vmm_of_another_home_is_foreign(
+    paths: Paths, jailed: tuple[str, subprocess.Popen[bytes]]
+) -> None:
+    vm_id, _ = jailed
+    elsewhere = {"HOME": str(paths.state), "XDG_RUNTIME_DIR": str(paths.state / "run")}
+    found = await census(Paths.from_environment(elsewhere, UID))
+    assert found["process", vm_id].verdict is Verdict.FOREIGN
+    assert found["jail", vm_id].verdict is Verdict.FOREIGN
+
+
+def forbidden(*_: object) -> bool:
+    raise PermissionError(1, "Operation not permitted")
 
 
 async def test_rules_without_an_interface_are_leaked(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,9 +15,8 @@ from banger.errors import BangerError
 from banger.host import process
 from banger.host.privilege import Privilege
 from banger.paths import Paths
-from banger.privileged import rules_show
+from banger.privileged import jail_calls, rules_show
 from banger.privileged.calls import RulesShow
-from banger.privileged.jail_calls import JAILS
 
 _SYS = Path("/sys")
 _PROC = Path("/proc")
@@ -50,7 +50,11 @@ class Census:
         self._uid = uid
         self._known = _ids_below(paths.vms)
         self._processes = list(self._marked_processes())
-        self._live = {vm_id for _, vm_id in self._processes}
+        self._elsewhere = {
+            vm_id
+            for pid, vm_id in self._processes
+            if vm_id not in self._known and not self._writes_here(pid, vm_id)
+        }
 
     async def take(self, privilege: Privilege) -> list[HostObject]:
         """Everything found; rules only where the root side can be asked."""
@@ -64,8 +68,8 @@ class Census:
     def _verdict(self, vm_id: str) -> Verdict:
         if vm_id in self._known:
             return Verdict.OURS
-        # Somewhere its VMM runs: a VM of another state folder, and not for us to judge.
-        return Verdict.FOREIGN if vm_id in self._live else Verdict.LEAKED
+        # Its VMM runs for another state folder: not for us to judge.
+        return Verdict.FOREIGN if vm_id in self._elsewhere else Verdict.LEAKED
 
     def _marked_processes(self) -> Iterator[tuple[int, str]]:
         mark = re.compile(rf"banger-{self._uid}-{_ID}")
@@ -79,14 +83,18 @@ class Census:
 
     def _vmms(self) -> Iterator[HostObject]:
         for pid, vm_id in self._processes:
-            verdict = Verdict.OURS if vm_id in self._known else Verdict.FOREIGN
-            if vm_id not in self._known and self._writes_here(pid, vm_id):
-                verdict = Verdict.LEAKED
             name = Path(process.executable_of(pid) or "?").name
-            yield HostObject("process", f"{name} {pid}", vm_id, verdict, str(pid))
+            yield HostObject("process", f"{name} {pid}", vm_id, self._verdict(vm_id), str(pid))
 
     def _writes_here(self, pid: int, vm_id: str) -> bool:
-        """Whether it holds files of this VM in these folders, though they are deleted."""
+        """Whether it holds files of this VM in these folders, though they are deleted.
+
+        Nobody but root sees what a jailed one holds: there the record of its jail tells.
+        """
+        runtime = os.path.realpath(self._paths.vm_runtime(vm_id))
+        record = jail_calls.read_record(naming.process_name(self._uid, vm_id))
+        if record is not None and record.runtime == runtime:
+            return True
         homes = (f"{self._paths.vm(vm_id)}/", f"{self._paths.vm_runtime(vm_id)}/")
         with contextlib.suppress(OSError):
             for link in (_PROC / str(pid) / "fd").iterdir():
@@ -127,7 +135,7 @@ class Census:
 
     def _jails(self) -> Iterator[HostObject]:
         with contextlib.suppress(OSError):
-            for path in JAILS.iterdir():
+            for path in jail_calls.JAILS.iterdir():
                 found = re.fullmatch(rf"banger-{self._uid}-{_ID}", path.name)
                 if found:
                     yield HostObject("jail", path.name, found[1], self._verdict(found[1]))

@@ -13,6 +13,7 @@ from banger.host import files, process
 from banger.host.orphans import Census, HostObject, Verdict
 from banger.host.privilege import Privilege
 from banger.paths import Paths
+from banger.privileged import jail_calls
 from banger.privileged.calls import Call, NatClear, SnapshotDetach, TapDelete
 from banger.privileged.jail_calls import JailEnd
 
@@ -66,6 +67,8 @@ async def _remove_one(each: HostObject, paths: Paths, uid: int, privilege: Privi
     name, alias = naming.tap_name(each.vm_id), naming.tap_alias(uid, each.vm_id)
     batch: list[Call] = []
     match each.kind:
+        case "process" if jail_calls.read_record(naming.process_name(uid, each.vm_id)):
+            batch = [JailEnd(name, alias)]  # it is another user's, and root's to end
         case "process":
             pid = int(each.detail)
             ticks = process.start_ticks(pid)
