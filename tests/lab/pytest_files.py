@@ -29,7 +29,7 @@ def closure(wanted: tuple[str, ...] = WANTED) -> list[Distribution]:
 
 
 def given() -> list[str]:
-    """Arguments of ``tar`` that add them, importable beside the folder ``tests``."""
+    """Arguments of ``tar`` that add them, and the tests beside which they can be imported."""
     folder = Path(sysconfig.get_path("purelib"))
     tops = {
         file.parts[0]
@@ -37,4 +37,5 @@ def given() -> list[str]:
         for file in distribution.files or ()
         if ".." not in file.parts and not file.name.endswith(".pth")
     }
-    return ["-C", str(folder), *sorted(tops)]
+    top = Path(__file__).parents[2]
+    return ["-C", str(top), "tests", "pyproject.toml", "-C", str(folder), *sorted(tops)]

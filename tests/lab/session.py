@@ -7,11 +7,12 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
 from banger.host.files import lock_file
-from tests.lab import pytest_files, saved
+from tests.lab import saved
 from tests.lab.control import Control
 from tests.lab.machine import IMAGE_SIZE, SOURCE_SIZE, Files, Machine
 from tests.plugins import built_image
@@ -21,12 +22,15 @@ IMAGE_FOLDER = "/lab/image"
 
 
 class Session:
-    """A lab host that runs from ``with`` to its end. All its commands have a deadline."""
+    """A lab host that runs from ``with`` to its end. All its commands have a deadline.
 
-    def __init__(self, *, with_image: bool = True, with_tests: bool = False) -> None:
+    ``more`` are arguments of ``tar``: what it adds lies in ``/opt/banger`` there.
+    """
+
+    def __init__(self, *, with_image: bool = True, more: Sequence[str] = ()) -> None:
         began = time.monotonic()
         self._root = saved.ensure_saved()
-        self._with_tests = with_tests
+        self._more = more
         self._image = _image_drive() if with_image else None
         self.seconds = {"build": time.monotonic() - began}
         self._start()
@@ -38,7 +42,7 @@ class Session:
             root, root / "memory", self._folder / "source", self._folder / "image", self._folder
         )
         try:
-            _pack_source(files.source, with_tests=self._with_tests)
+            _pack_source(files.source, self._more)
             if self._image is None:
                 _blank(files.image, IMAGE_SIZE)
             else:
@@ -117,17 +121,12 @@ def _blank(path: Path, size: int) -> None:
         file.truncate(size)
 
 
-def _pack_source(drive: Path, *, with_tests: bool) -> None:
-    """The package with its compiled modules, as a tar with room behind it.
-
-    ``with_tests`` adds what pytest needs to run them there, in ``/opt/banger``.
-    """
+def _pack_source(drive: Path, more: Sequence[str]) -> None:
+    """The package with its compiled modules, and more, as a tar with room behind it."""
     source = TOP / "src"
     compiler = str(TOP / ".venv/bin/python")
     subprocess.run([compiler, "-m", "compileall", "-q", source], check=True)
-    given = ["-C", str(TOP), "src", "tests/fakes"]
-    if with_tests:
-        given = ["-C", str(TOP), "src", "tests", "pyproject.toml", *pytest_files.given()]
+    given = ["-C", str(TOP), "src", "tests/fakes", *more]
     subprocess.run(["tar", "-c", "--owner=0", "--group=0", "-f", drive, *given], check=True)
     if drive.stat().st_size > SOURCE_SIZE:
         raise RuntimeError(f"the source tree does not fit into {SOURCE_SIZE} bytes")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from tests.lab import pytest_files
 from tests.lab.session import Session
 from tests.requirements import needs
 
@@ -11,7 +12,7 @@ pytestmark = needs("lab")
 
 
 def test_every_promise_of_storage_holds_on_real_devices() -> None:
-    with Session(with_image=False, with_tests=True) as lab:
+    with Session(with_image=False, more=pytest_files.given()) as lab:
         done = lab.control.run(
             *("python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=5"),
             *("tests/contract/test_storage.py", "-k", "dm_snapshot and not faked"),
