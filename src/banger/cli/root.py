@@ -42,6 +42,8 @@ IMAGE = [
     Entry("list", "banger.cli.image:list_images", "List images.", aliases=("ls",)),
     Entry("show", "banger.cli.image:show", "Show an image.", aliases=("inspect",)),
     Entry("register", "banger.cli.image_register:register", "Make an image of your own files."),
+    Entry("interactive", "banger.cli.image_interactive:interactive", "Change a copy by hand."),
+    Entry("keep", "banger.cli.image_interactive:keep", "Make an image of a stopped VM."),
     Entry("rename", "banger.cli.image_change:rename", "Give an image another name."),
     Entry("prune", "banger.cli.image_change:prune", "Delete images that nobody uses."),
     Entry("delete", "banger.cli.image:delete", "Delete images.", aliases=("rm",)),

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from banger.client.terminal import wait_for
+from banger.client.terminal import program, wait_for
 
 _PIECE = 65536
 
@@ -24,12 +24,28 @@ def run_in_terminal(words: Sequence[str]) -> int:
     An interrupt from the keyboard is the child's alone. Call it in the main thread. Raises
     ``HostNotReady``.
     """
+    return _in_terminal(_argv(words))
+
+
+def ssh_in_terminal(argv: Sequence[str]) -> int:
+    """The same for OpenSSH, which is ended with us when we are."""
+    return _in_terminal([program(argv[0]), *argv[1:]])
+
+
+def _in_terminal(argv: Sequence[str]) -> int:
     from banger.host.spawn import spawn_in_terminal
 
     # A handler, unlike an ignored signal, is not passed on to the child.
     before = signal.signal(signal.SIGINT, lambda _number, _frame: None)
     try:
-        return wait_for(spawn_in_terminal(_argv(words), env=os.environ))
+        pid = spawn_in_terminal(argv, env=os.environ)
+        try:
+            return wait_for(pid)
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+            wait_for(pid)
+            raise
     finally:
         signal.signal(signal.SIGINT, before)
 

@@ -19,7 +19,8 @@ from banger.client.fifo_console import ESCAPE, attach_fifo
 from banger.errors import BangerError, HostNotReady
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
+    """The path of OpenSSH's program. Raises ``HostNotReady`` if it is not installed."""
     found = which(name)
     if found is None:
         raise HostNotReady(
@@ -32,12 +33,12 @@ def _program(name: str) -> str:
 
 def exec_ssh(argv: Sequence[str]) -> NoReturn:
     """Become OpenSSH: its exit status, the guest's own, is then ours."""
-    program = _program(argv[0])
+    found = program(argv[0])
     sys.stdout.flush()
     sys.stderr.flush()
     # Python ignores SIGPIPE, and an ignored signal would stay ignored in ssh.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    os.execv(program, list(argv))  # noqa: S606 - no shell is what is wanted
+    os.execv(found, list(argv))  # noqa: S606 - no shell is what is wanted
 
 
 def run_ssh(argv: Sequence[str], *, stdin: bool = True, streams: tuple[int, int] = (0, 1)) -> int:
@@ -61,7 +62,7 @@ def start_ssh(argv: Sequence[str], streams: tuple[int, int]) -> int:
     null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return spawn_detached(
-            [_program(argv[0]), *argv[1:]],
+            [program(argv[0]), *argv[1:]],
             env=dict(os.environ),
             stdin=null if streams[0] < 0 else streams[0],
             stdout=streams[1],
