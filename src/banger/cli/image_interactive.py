@@ -164,10 +164,10 @@ def _name_of(out: str | None, body: dict[str, Any]) -> str:
     name = f"interactive-{source}"
     try:
         IMAGE_NAME.convert(name, None, None)
-    except click.BadParameter as error:
+    except InvalidInput as error:
         raise InvalidInput(
             f"no name for the result can be made of {source!r:.80}",
-            cause=error.message,
+            cause=error.cause,
             resolution=f"{command_path()} BASE --out NAME",
         ) from None
     return name

@@ -8,6 +8,7 @@ import pytest
 from banger.cli import doctor
 from banger.cli.daemon import _last_lines
 from banger.cli.topics import EXIT_CODES, TOPICS
+from banger.cli.tree import commands
 from banger.errors import families
 from banger.host.choice import Choice, Chosen
 from banger.host.finding import Check, Status
@@ -93,12 +94,8 @@ def test_version(banger: CLIHome) -> None:
     assert json.loads(banger("version", "--json").stdout)["daemon"] is None
 
 
-HELPED = [
-    (), ("run",), ("ls",), ("exec",), ("cp",), ("rm",), ("vm",), ("image",), ("image", "build"),
-    ("daemon",), ("operation",), ("doctor",), ("completion",), ("tui",),
-    ("vm", "set"), ("vm", "clone"), ("vm", "rebuild"), ("vm", "forward"), ("ssh-config",),
-    ("image", "register"), ("image", "rename"), ("image", "prune"),
-]  # fmt: skip
+#: Each command once, by the first of its names.
+HELPED = {id(command): words for words, command in reversed(list(commands()))}.values()
 
 
 @pytest.mark.parametrize("words", HELPED, ids=lambda words: "-".join(words) or "banger")
