@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -17,7 +18,7 @@ from banger.cli.names import image_names, vm_names
 from banger.cli.progress import complete
 from banger.cli.session import command_path, connect, note, settings
 from banger.cli.text import clean
-from banger.cli.values import DISK_SIZE, IMAGE_NAME, MEMORY, VCPUS
+from banger.cli.values import DISK_SIZE, EXISTING_FILE, IMAGE_NAME, MEMORY, VCPUS
 from banger.client.client import BangerClient
 from banger.errors import AlreadyExists, BangerError, InvalidInput
 
@@ -143,13 +144,7 @@ def keep(*, vm: str, name: str, quiet: bool, as_json: bool) -> None:
 def _source(client: BangerClient, base: str, default: str) -> dict[str, Any]:
     """The fields of a VM that say what it boots."""
     if "/" in base or base.endswith(".ext4"):
-        path = os.path.abspath(base)  # noqa: PTH100 - pathlib would follow links, too
-        if not os.path.isfile(path):  # noqa: PTH113
-            raise InvalidInput(
-                f"the root file system {base!r:.200} cannot be used",
-                cause="there is no such file",
-                resolution=f"{command_path()} --help",
-            )
+        path: str = EXISTING_FILE.convert(base, None, None)
         return {"rootfs": path, "image": default}
     if base != default:
         image = client.image(base)
@@ -160,7 +155,7 @@ def _source(client: BangerClient, base: str, default: str) -> dict[str, Any]:
 def _name_of(out: str | None, body: dict[str, Any]) -> str:
     if out:
         return out
-    source = os.path.basename(body.get("rootfs", "")).partition(".")[0] or body["image"]  # noqa: PTH119
+    source = Path(body.get("rootfs", "")).name.partition(".")[0] or body["image"]
     name = f"interactive-{source}"
     try:
         IMAGE_NAME.convert(name, None, None)
