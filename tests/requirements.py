@@ -36,6 +36,7 @@ PROGRAMS = {
     "fish": ("fish", "fish"),
     "tmux": ("tmux", "tmux"),
     "shellcheck": ("shellcheck", "shellcheck"),
+    "groff": ("groff", "groff-base"),
 }
 #: linux/kvm.h: _IO(0xAE, 1).
 KVM_CREATE_VM = 0xAE01

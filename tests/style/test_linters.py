@@ -13,7 +13,7 @@ from tests.requirements import needs
 from tests.style.sources import ROOT, committed_files
 
 BIN = Path(sys.executable).parent
-FOLDERS = ["src", "tests", "bench"]
+FOLDERS = ["src", "tests", "bench", "packaging"]
 
 
 def _passes(*argv: str) -> None:

@@ -26,14 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0: told to end, or another daemon of this user serves the socket already.
     """
-    parser = argparse.ArgumentParser(
-        prog="bangerd", description="The daemon behind banger; banger starts it when needed."
-    )
-    parser.add_argument("--version", action="version", version=f"bangerd {__version__}")
-    parser.add_argument(
-        "--foreground", action="store_true", help="stay in the foreground (it always does)"
-    )
-    parser.parse_args(arguments)
+    parser().parse_args(arguments)
     # Whatever is made from here on is for this user alone.
     os.umask(0o077)
     try:
@@ -44,6 +37,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if text:
                 sys.stderr.write(f"  {name}: {text}\n")
         return error.exit_status
+
+
+def parser() -> argparse.ArgumentParser:
+    """What the command line may be."""
+    whole = argparse.ArgumentParser(
+        prog="bangerd", description="The daemon behind banger; banger starts it when needed."
+    )
+    whole.add_argument(
+        "--version", action="version", version=f"bangerd {__version__}", help="show the version"
+    )
+    whole.add_argument(
+        "--foreground", action="store_true", help="stay in the foreground (it always does)"
+    )
+    return whole
 
 
 def _run(paths: Paths) -> int:

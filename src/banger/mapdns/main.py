@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         try:
-            return _run(_parser().parse_args(arguments))
+            return _run(parser().parse_args(arguments))
         finally:
             sys.stdout.flush()
     except BangerError as error:
@@ -55,13 +55,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _PIPE_CLOSED
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def parser() -> argparse.ArgumentParser:
+    """What the command line may be."""
+    whole = _Parser(
         prog="mapdns",
         description="Names below .vm and the addresses they lead to.",
         epilog="Records lie in mapdns/records.json below $XDG_DATA_HOME (~/.local/share).",
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
     output = _Parser(add_help=False)
     output.add_argument("--json", action="store_true", help="print JSON")
     setting = commands.add_parser("set", parents=[output], help="let a name lead to addresses")
@@ -75,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     serving.add_argument(
         "--port", type=_port, help="UDP and TCP port (default: 53 for root, else 5353; 0: any)"
     )
-    return parser
+    return whole
 
 
 def _port(text: str) -> int:
