@@ -18,6 +18,7 @@ from tests.requirements import needs
 
 PAGES = all_pages()
 COMMANDS = list(commands())
+IDS = ["-".join(("banger", *words)) for words, _ in COMMANDS]
 
 
 @pytest.fixture(scope="module")
@@ -29,30 +30,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def shown(folder: Path, name: str) -> str:
     """The page as man(1) shows it, in one line; it must come without a warning."""
-    path = path_of(folder, name)
-    argv = [
-        "groff",
-        "-man",
-        "-ww",
-        "-s",
-        "-Tutf8",
-        "-P-cbou",
-        "-rLL=200n",
-        path.relative_to(folder),
-    ]
+    source = str(path_of(folder, name).relative_to(folder))
+    argv = ["groff", "-man", "-ww", "-s", "-Tutf8", "-P-cbou", "-rLL=200n", source]
     done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=True)
     assert done.stderr == "", name
     return " ".join(done.stdout.replace("\u2010", "-").replace("\u2212", "-").split())
 
 
-def words_of(name: str) -> str:
-    return name.rpartition(".")[0]
-
-
 def test_every_command_has_its_page() -> None:
-    assert {"-".join(("banger", *words)) + ".1" for words, _ in COMMANDS} | {
-        "mapdns.1", "banger-packages.5", "banger-settings.5", "bangerd.8"
-    } == set(PAGES)  # fmt: skip
+    others = {"mapdns.1", "banger-packages.5", "banger-settings.5", "bangerd.8"}
+    assert {f"{name}.1" for name in IDS} | others == set(PAGES)
 
 
 @needs("groff")
@@ -65,9 +52,7 @@ def test_a_page_is_good_troff(folder: Path, name: str) -> None:
 
 
 @needs("groff")
-@pytest.mark.parametrize(
-    ("words", "command"), COMMANDS, ids=lambda v: "-".join(v) if isinstance(v, tuple) else ""
-)
+@pytest.mark.parametrize(("words", "command"), COMMANDS, ids=IDS)
 def test_a_page_says_what_the_command_says(
     folder: Path, words: tuple[str, ...], command: click.Command
 ) -> None:
