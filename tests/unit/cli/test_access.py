@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from banger.cli.expected_lines import why_expected
 from banger.cli.logs import render_line, whole_lines
 from banger.cli.ssh import remote_command, without_separator
 from tests.fakes.cli_home import CLIHome
@@ -180,10 +182,34 @@ def test_logs(banger: CLIHome) -> None:
     assert shown.splitlines()[:2] == ["first", "green"]
     assert "\x1b[2m[ 0.1] PCI: Fatal" in shown
     assert banger("logs", "--raw", "web").stdout.encode() == banger.fake.logs
+    hidden = banger("logs", "--hide-expected", "web").stdout
+    assert hidden == plain.replace(plain.splitlines(keepends=True)[2], "")
+    lines = [json.loads(line) for line in banger("logs", "--json", "web").stdout.splitlines()]
+    assert [line["expected"] for line in lines] == [False, False, True, False]
+    assert lines[2]["line"] == EXPECTED.decode().strip()
+    assert "no PCI bus" in lines[2]["why"]
+    for option in ("--json", "--hide-expected"):
+        refused = banger("logs", "--raw", option, "web")
+        assert (refused.status, f"--raw and {option}" in refused.stderr) == (2, True)
     assert banger("vm", "logs", "-n", "1", "web").stdout == "login: "
     banger.fake.follow_logs = [b"ro", b"ot\n"]
     assert banger("logs", "-f", "-n", "1", "web").stdout == "login: root\n"
     assert banger("logs", "-n", "0", "web").status == 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[    0.548926] PCI: Fatal: No config space access function found",
+        b"ACPI Error: AE_AML_BAD_RESOURCE, MissingAddressRange (20220331)",
+        b"SELinux:  Could not open policy file <= /etc/selinux/targeted/policy/policy.33",
+        b"[   68.842484] reboot: Power off not available: System halted instead",
+        b"[   12.1] hrtimer: interrupt took 5012345 ns",
+    ],
+)
+def test_known_noise(line: bytes) -> None:
+    assert why_expected(line)
+    assert not why_expected(line.replace(b"o", b"0").replace(b"M", b"N"))
 
 
 def test_log_lines() -> None:
