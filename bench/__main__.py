@@ -12,6 +12,7 @@ import time
 BENCHMARKS = {
     "commands": ("bench.commands", 21),
     "daemon": ("bench.daemon", 11),
+    "tui": ("bench.tui", 5),
     "tiny-starts": ("bench.tiny_starts", 3),
     "daemon-starts": ("bench.daemon_starts", 3),
     "cold-run": ("bench.cold_run", 7),

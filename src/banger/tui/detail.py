@@ -25,6 +25,9 @@ from banger.tui.themes import Tones
 from banger.tui.world import World
 
 TABS = ("Overview", "Logs", "Console", "Network", "Disk", "Events")
+_SHORT = ("View", "Log", "Cons", "Net", "Disk", "Evt")
+#: Columns from which on the names of all tabs fit.
+_ROOMY = 57
 #: Tabs that need the console's log, and seconds for which the cursor must rest before it is read.
 _READ = ("Logs", "Console")
 _REST = 0.15
@@ -93,10 +96,10 @@ class Detail(Vertical):
 
     def _draw_tabs(self, tones: Tones) -> None:
         text = Text(no_wrap=True, overflow="ellipsis")
-        wide = self.size.width >= 56
+        wide = self.size.width >= _ROOMY
         for number, name in enumerate(TABS, 1):
             here = number - 1 == self.tab
-            shown = name if wide or here else name[:5].rstrip()
+            shown = name if wide or here else _SHORT[number - 1]
             text.append(f" {number}", tones["key"])
             style = tones["title"] + tones.cursor if here else tones["dim"]
             text.append(f" {shown} " if here else f" {shown}", style)

@@ -15,10 +15,10 @@ from banger.tui.world import World
 COLUMNS = (
     Column("name", "NAME", 12, grow=True),
     Column("state", "STATE", 10),
-    Column("image", "IMAGE", 8, rank=4),
+    Column("image", "IMAGE", 7, rank=4),
     Column("address", "ADDRESS", 15, rank=2),
     Column("cpu", "CPU", 10, right=True, rank=1),
-    Column("memory", "MEMORY", 11, right=True, rank=3),
+    Column("memory", "MEMORY", 10, right=True, rank=3),
     Column("overlay", "DISK", 4, right=True, rank=1),
 )
 ORDERS = ("name", "state", "cpu", "memory", "overlay", "address", "created")

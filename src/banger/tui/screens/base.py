@@ -20,6 +20,10 @@ class WorldScreen(Screen[None]):
     #: What the header calls the screen.
     WHERE = ""
 
+    def where(self) -> str:
+        """What the header calls the place."""
+        return self.WHERE
+
     @property
     def ui(self) -> Shell:
         """The app, with its type."""
@@ -74,7 +78,7 @@ class WorldScreen(Screen[None]):
         """Draw the lines above and below."""
         ui, columns = self.ui, self.size.width
         self.query_one("#header", Line).show(
-            header(ui.world, ui.tones, self.WHERE, columns, read_only=ui.read_only)
+            header(ui.world, ui.tones, self.where(), columns, read_only=ui.read_only)
         )
         running = ui.world.running_operations()
         self.query_one("#status", Line).show(
@@ -88,7 +92,7 @@ class WorldScreen(Screen[None]):
             box.styles.height = lines + 1
         if box.display != (trouble is not None):
             box.display = trouble is not None
-        keys = [key for key in self.keys() if not (ui.read_only and key.changes)]
+        keys = [key for key in self.keys() if key.label and not (ui.read_only and key.changes)]
         self.query_one(Keys).show(keys, ui.tones)
 
     # moving, the same on every screen

@@ -47,6 +47,10 @@ class VMScreen(WorldScreen):
     def on_mount(self) -> None:
         self.query_one("#filter").display = False
 
+    def where(self) -> str:
+        chosen = self.chosen
+        return f"VMs: {chosen['name']}" if chosen and ZOOMS[self.zoom] == "detail" else "VMs"
+
     # what is shown
     @property
     def chosen(self) -> VMView | None:
@@ -224,6 +228,7 @@ class VMScreen(WorldScreen):
         detail.display = ZOOMS[zoom] != "list"
         (detail.page if ZOOMS[zoom] == "detail" else self.listing).focus()
         self._draw_detail()
+        self.draw_bars()
 
     # the filter
     def action_filter(self) -> None:

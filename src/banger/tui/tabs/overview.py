@@ -29,8 +29,8 @@ def overview(world: World, vm: VMView, tones: Tones, columns: int, now: float) -
         page.drawn("does", progress_text(operation, tones))
     _trouble(page, vm)
     _figures(page, world, vm, columns - TITLE - 3)
-    page.row("cpus", f"{vm['vcpus']}")
-    page.row("memory", format_size(vm["memory_mib"] * MIB))
+    cpus = "1 CPU" if vm["vcpus"] == 1 else f"{vm['vcpus']} CPUs"
+    page.row("has", f"{cpus}, {format_size(vm['memory_mib'] * MIB)} of memory")
     page.row("image", vm["image"] or "own files")
     page.row("address", reached_at(vm))
     page.row("name", vm["dns_name"])
