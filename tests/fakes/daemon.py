@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ class FakeDaemon:
         self.agent = True
         self.stopped = threading.Event()
         self.logs = b"[    0.000000] Linux version 6.1\nlogin: \n"
-        self.follow_logs: list[bytes] = []
+        self.follow_logs: Iterable[bytes] = []
         self.signals: list[int] = []
         self.ssh_argv = ["/bin/sh", "-c"]
         #: Events of ``/v1/events`` without an operation.

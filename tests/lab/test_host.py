@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.internet import WORLD, WORLD_HOST
+from tests.lab import host_restart
 from tests.lab.session import Session
 from tests.plugins.lab import LabHome
 from tests.requirements import needs
@@ -27,6 +28,9 @@ mkdir /tmp/www; echo the world >/tmp/www/index.html
 setsid ip netns exec internet python3 -m http.server --directory /tmp/www 80 >/dev/null 2>&1 &
 for i in $(seq 100); do ip netns exec internet ss -ltn | grep -q ':80 ' && exit 0; sleep 0.1; done
 exit 1"""
+
+FETCH = f"import urllib.request as u;print(u.urlopen('http://{WORLD}/',timeout=20).read().decode())"
+GREET = "import socket;print(socket.create_connection(('{}',{}),20).recv(7))"
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +58,12 @@ $(pgrep -c -x firecracker)" || true"""
     return dict(zip(("dm", "tap", "table", "loop", "vmm"), numbers, strict=True))
 
 
+def _greeting_in_the_world(lab: Session) -> str:
+    """What the port that is published on the host says to a host of the internet."""
+    script = GREET.format(WORLD_HOST, 8022)
+    return lab.shell(f'ip netns exec internet python3 -c "{script}"')
+
+
 def test_the_doctor_has_seen_firecracker_run_a_guest(dev: LabHome) -> None:
     result = dev("doctor", "--json")
     found = json.loads(result.stdout)
@@ -70,19 +80,35 @@ def test_two_vms_reach_the_world_and_each_other(dev: LabHome, lab: Session) -> N
     dev.ok("run", "--name", "one", "--vcpu", "1", "--memory", "512", "--nat")
     assert dev.ok("exec", "one", "--", "uname", "-s") == "Linux\n"
     assert _objects(lab) == {"dm": 1, "tap": 1, "table": 1, "loop": 2, "vmm": 1}
-    fetch = "import urllib.request as u;print(u.urlopen('http://{}/',timeout=20).read().decode())"
-    asked = dev.ok("exec", "one", "--", "python3", "-c", fetch.format(WORLD))
-    assert asked.strip() == "the world"
+    assert dev.ok("exec", "one", "--", "python3", "-c", FETCH).strip() == "the world"
 
     dev.ok("run", "--name", "two", "--vcpu", "1", "--memory", "512")
     assert _objects(lab) == {"dm": 2, "tap": 2, "table": 1, "loop": 3, "vmm": 2}
     for name in ("one", "two"):
         assert lab.shell(f"getent hosts {name}.vm").split()[0] == _vm(dev, name)["address"]
-    greet = "import socket;print(socket.create_connection(('two.vm',22),20).recv(7))"
+    greet = GREET.format("two.vm", 22)
     assert dev.ok("exec", "one", "--", "python3", "-c", greet) == "b'SSH-2.0'\n"
     dev.ok("exec", "one", "--", "sh", "-c", "echo kept >/root/note; sync")
     dev.ok("rm", "--force", "two")
     assert _objects(lab) == {"dm": 1, "tap": 1, "table": 1, "loop": 2, "vmm": 1}
+
+
+def test_the_world_reaches_a_published_port(dev: LabHome, lab: Session) -> None:
+    dev.ok("vm", "forward", "one", "8022:22")
+    assert _greeting_in_the_world(lab) == "b'SSH-2.0'\n"
+
+
+def test_a_restarted_host_loses_nothing(dev: LabHome, lab: Session) -> None:
+    before = _vm(dev, "one")
+    host_restart.restart(dev)
+    host_restart.until_found_ended(dev, "one")
+    dev.ok("start", "one")
+    assert _objects(lab) == {"dm": 1, "tap": 1, "table": 1, "loop": 2, "vmm": 1}
+    assert dev.ok("exec", "one", "--", "cat", "/root/note") == "kept\n"
+    assert _vm(dev, "one")["address"] == before["address"]
+    assert lab.shell("getent hosts one.vm").split()[0] == before["address"]
+    assert dev.ok("exec", "one", "--", "python3", "-c", FETCH).strip() == "the world"
+    assert _greeting_in_the_world(lab) == "b'SSH-2.0'\n"
 
 
 def test_delete_and_setup_remove_leave_nothing(dev: LabHome, lab: Session) -> None:

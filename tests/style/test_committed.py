@@ -19,7 +19,7 @@ INDEX_OPTIONS = re.compile(
 ALLOWED_HOSTS = re.compile(
     r"^(?:[a-z]+|127\.0\.0\.1|.*\.(?:example|invalid|test|vm)|(?:.*\.)?example\.(?:com|org|net)"
     r"|keepachangelog\.com|semver\.org|no-color\.org|json-schema\.org|www\.rfc-editor\.org"
-    r"|spec\.openapis\.org|opensource\.org|.*\.freedesktop\.org|[{<$].*)$"
+    r"|www\.w3\.org|spec\.openapis\.org|opensource\.org|.*\.freedesktop\.org|[{<$].*)$"
 )
 URL = re.compile(r"https?://([^/\s\"'`)>:]+)")
 

@@ -25,7 +25,8 @@ BAR = 20
 VERBS = {"vm.create": "create", "vm.start": "start", "vm.stop": "stop", "vm.kill": "kill",
          "vm.restart": "restart", "vm.delete": "delete", "vm.rename": "rename",
          "vm.set": "change", "vm.clone": "clone", "vm.rebuild": "rebuild",
-         "vm.pause": "pause", "vm.resume": "resume", "image.build": "build image",
+         "vm.pause": "pause", "vm.resume": "resume", "vm.nat": "set NAT of",
+         "vm.forward": "forward", "image.build": "build image",
          "image.register": "register image", "image.keep": "keep image",
          "image.rename": "rename image", "image.delete": "delete image"}  # fmt: skip
 

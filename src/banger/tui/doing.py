@@ -140,9 +140,9 @@ class Doing(App[None]):
             self.said = label(operation)
         self.draw()
 
-    def begin(self, shown: str, begin: Callable[[], OperationView]) -> None:
-        """Begin one operation that the command ``shown`` would begin too."""
-        self.command = shown
+    def begin(self, begin: Callable[[], OperationView], shown: str = "") -> None:
+        """Begin one operation; ``shown`` is the command that would begin it too."""
+        self.command = shown or self.command
         work: Coroutine[Any, Any, OperationView | None] = self.ask_daemon(begin)
         self.run_worker(work, exclusive=False)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
 from banger import proposals
@@ -41,17 +41,19 @@ class Opening(Doing):
     tones: Tones
 
     def _ask(
-        self, title: str, fields: list[Field], words: tuple[str, ...], then: Any, *names: str
+        self,
+        title: str,
+        fields: list[Field],
+        preview: Callable[[Texts], str],
+        then: Callable[[Texts], object],
     ) -> None:
-        """Open a form; ``then`` is called with its texts and the command line."""
+        """Open a form; ``preview`` makes the command line of its texts, ``then`` does it."""
         from banger.tui.screens.form import FormScreen
-
-        def preview(texts: Mapping[str, str]) -> str:
-            return command(words, [*names, *options(fields, texts)])
 
         def done(texts: Texts | None) -> None:
             if texts is not None:
-                then(texts, preview(texts))
+                self.command = preview(texts)
+                then(texts)
 
         self.push_screen(FormScreen(title, fields, preview, self.tones), done)
 
@@ -79,13 +81,17 @@ class Opening(Doing):
             flag_field("start", "start it", "and wait until it answers", on=True),
         ]  # fmt: skip
 
-        def then(texts: Texts, shown: str) -> None:
+        def preview(texts: Texts) -> str:
+            return command(
+                ("run" if texts["start"] == "yes" else "create",), options(fields, texts)
+            )
+
+        def then(texts: Texts) -> None:
             body = values(fields, texts)
             start = bool(body.pop("start"))
-            self.command = shown.replace("banger run", "banger run" if start else "banger create")
             self.run_worker(self._make(body, start=start), exclusive=False)
 
-        self._ask("New VM", fields, ("run",), then)
+        self._ask("New VM", fields, preview, then)
 
     async def _make(self, body: dict[str, Any], *, start: bool) -> None:
         ready = [one["name"] for one in self.world.images.values() if one["state"] == "ready"]
@@ -117,53 +123,59 @@ class Opening(Doing):
     # changes
     def open_edit(self, vm: VMView) -> None:
         """The form of what a VM has; fields that cannot change now say why."""
-        stopped = "" if vm["state"] in CHANGEABLE else f"it is {vm['state']}; stop it first (s)"
+        stopped = "" if vm["state"] in CHANGEABLE else f"it is {vm['state']}, s stops it"
         growable = "" if vm["state"] in GROWABLE else f"it is {vm['state']}"
-        work = format_size(vm["work_disk_bytes"]) if vm["work_disk_bytes"] else ""
+        work = _size_text(vm["work_disk_bytes"]) if vm["work_disk_bytes"] else ""
         fields = [
             cpu_field(str(vm["vcpus"]))._replace(locked=stopped),
-            memory_field(format_size(vm["memory_mib"] * MIB))._replace(locked=stopped),
-            disk_field("overlay_bytes", "overlay", format_size(vm["overlay_bytes"]),
+            memory_field(_size_text(vm["memory_mib"] * MIB))._replace(locked=stopped),
+            disk_field("overlay_bytes", "overlay", _size_text(vm["overlay_bytes"]),
                        "--overlay-size", needed=True)._replace(locked=growable),
             disk_field("work_disk_bytes", "work disk", work, "--disk-size",
                        needed=False)._replace(locked=stopped),
         ]  # fmt: skip
         fields[2:] = [one._replace(limits=f"{one.limits}; grows only") for one in fields[2:]]
 
-        def then(texts: Texts, _shown: str) -> None:
-            wanted = changed(fields, texts)
-            if not wanted:
-                self.say("nothing was changed")
-                return
-            body = values(wanted, texts)
-            shown = command(("vm", "set"), [vm["name"], *options(wanted, texts)])
-            self.begin(shown, lambda: self.client.act(vm["id"], "set", body))
+        def preview(texts: Texts) -> str:
+            wanted = options(changed(fields, texts), texts)
+            return command(("vm", "set"), [vm["name"], *wanted]) if wanted else ""
 
-        self._ask(f"Change {vm['name']}", fields, ("vm", "set"), then, vm["name"])
+        def then(texts: Texts) -> None:
+            body = values(changed(fields, texts), texts)
+            if body:
+                self.begin(lambda: self.client.act(vm["id"], "set", body))
+            else:
+                self.say("nothing was changed")
+
+        self._ask(f"Change {vm['name']}", fields, preview, then)
 
     def open_rename(self, vm: VMView) -> None:
         """The form of a new name."""
         taken = [name for name in self._names() if name != vm["name"]]
         fields = [name_field(vm["name"], taken, title="new name")]
 
-        def then(texts: Texts, _shown: str) -> None:
-            name = texts["name"]
-            shown = command(("rename",), [vm["name"], name])
-            self.begin(shown, lambda: self.client.rename_vm(vm["id"], name))
-
-        self._ask(f"Rename {vm['name']}", fields, ("rename",), then, vm["name"])
+        self._ask(
+            f"Rename {vm['name']}",
+            fields,
+            lambda texts: command(("rename",), [vm["name"], texts["name"]]),
+            lambda texts: self.begin(lambda: self.client.rename_vm(vm["id"], texts["name"])),
+        )
 
     def open_clone(self, vm: VMView) -> None:
         """The form of a copy's name."""
         taken = self._names()
         fields = [name_field(proposals.propose(taken), taken, title="name of the copy")]
 
-        def then(texts: Texts, _shown: str) -> None:
-            name = texts["name"]
-            shown = command(("vm", "clone"), [vm["name"], name])
-            self.begin(shown, lambda: self.client.act(vm["id"], "clone", {"name": name}))
+        def then(texts: Texts) -> None:
+            body = {"name": texts["name"]}
+            self.begin(lambda: self.client.act(vm["id"], "clone", body))
 
-        self._ask(f"Clone {vm['name']}", fields, ("vm", "clone"), then, vm["name"])
+        self._ask(
+            f"Clone {vm['name']}",
+            fields,
+            lambda texts: command(("vm", "clone"), [vm["name"], texts["name"]]),
+            then,
+        )
 
     def open_forward(self, vm: VMView) -> None:
         """The form of a published port; one that is published already is taken back."""
@@ -173,15 +185,17 @@ class Opening(Doing):
             limits += f"; taken back: {', '.join(sorted(published))}"
         fields = [Field("port", "port", "", limits, check=lambda text: parse_port("", text))]
 
-        def then(texts: Texts, _shown: str) -> None:
-            port = parse_port("", texts["port"])
-            remove = port.text in published
-            words = [vm["name"], "--rm", port.text] if remove else [vm["name"], port.text]
-            body = {**port._asdict(), "remove": remove}
-            shown = command(("vm", "forward"), words)
-            self.begin(shown, lambda: self.client.forward(vm["id"], body))
+        def preview(texts: Texts) -> str:
+            text = parse_port("", texts["port"]).text
+            words = ["--rm", text] if text in published else [text]
+            return command(("vm", "forward"), [vm["name"], *words])
 
-        self._ask(f"Publish a port of {vm['name']}", fields, ("vm", "forward"), then, vm["name"])
+        def then(texts: Texts) -> None:
+            port = parse_port("", texts["port"])
+            body = {**port._asdict(), "remove": port.text in published}
+            self.begin(lambda: self.client.forward(vm["id"], body))
+
+        self._ask(f"Publish a port of {vm['name']}", fields, preview, then)
 
     # images
     def open_build(self) -> None:
@@ -194,9 +208,20 @@ class Opening(Doing):
             flag_field("rebuild", "replace", "an image of that name", "--rebuild"),
         ]  # fmt: skip
 
-        def then(texts: Texts, _shown: str) -> None:
+        def then(texts: Texts) -> None:
             body = values(fields, texts)
-            words = [texts["name"], *options(fields[1:], texts)]
-            self.begin(command(("image", "build"), words), lambda: self.client.build_image(body))
+            self.begin(lambda: self.client.build_image(body))
 
-        self._ask("Build an image", fields, ("image", "build"), then)
+        self._ask(
+            "Build an image",
+            fields,
+            lambda texts: command(("image", "build"), [texts["name"], *options(fields[1:], texts)]),
+            then,
+        )
+
+
+def _size_text(size: int) -> str:
+    """``size`` as one types it: ``8G``."""
+    text = format_size(size)
+    number, _, unit = text.partition(" ")
+    return f"{number}{unit[:1]}" if unit != "B" else str(-(-size // MIB))

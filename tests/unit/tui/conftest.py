@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -10,8 +11,14 @@ from tests.fakes.screen_home import ScreenHome
 
 
 @pytest.fixture
-def home() -> Iterator[ScreenHome]:
-    """``home.run()`` shows the app; ``home.fake`` is the daemon behind it."""
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScreenHome]:
+    """``home.run()`` shows the app; ``home.fake`` is the daemon behind it.
+
+    What differs between machines is the same: their cores, their time zone, made-up names.
+    """
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr("time.localtime", time.gmtime)
+    monkeypatch.setattr("banger.proposals.propose", lambda _taken: "calm-otter")
     home = ScreenHome()
     try:
         yield home

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from rich.text import Text
@@ -74,7 +74,7 @@ class FormScreen(ModalScreen[Texts | None]):
         self,
         title: str,
         fields: Sequence[Field],
-        preview: Callable[[Mapping[str, str]], str],
+        preview: Callable[[Texts], str],
         tones: Tones,
     ) -> None:
         super().__init__()
@@ -141,7 +141,8 @@ class FormScreen(ModalScreen[Texts | None]):
             else:
                 hint = Text(field.limits, self._tones["dim"])
             self.query_one(f"#hint-{field.key}", Static).update(hint)
-        line = "✗ not yet: see above" if faults else f"$ {self._preview(self.texts())}"
+        preview = "" if faults else self._preview(self.texts())
+        line = "✗ not yet: see above" if faults else f"$ {preview}" if preview else "no change"
         tone = "bad" if faults else "key"
         self.query_one("#preview", Static).update(Text(line, self._tones[tone]))
 

@@ -114,8 +114,8 @@ class ImageScreen(WorldScreen):
         if image is not None:
             name = image["name"]
             self.ui.begin(
-                command(("image", "build", "--rebuild"), [name]),
                 lambda: self.ui.client.build_image({"name": name, "rebuild": True}),
+                command(("image", "build", "--rebuild"), [name]),
             )
 
     def action_delete(self) -> None:
@@ -130,7 +130,7 @@ class ImageScreen(WorldScreen):
 
         def answered(yes: bool | None) -> None:  # noqa: FBT001 - the screen's result
             if yes:
-                self.ui.begin(shown, lambda: self.ui.client.delete_image(name))
+                self.ui.begin(lambda: self.ui.client.delete_image(name), shown)
 
         self.ui.push_screen(ConfirmScreen(act, [name], Danger.ASK, shown), answered)
 

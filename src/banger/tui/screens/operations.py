@@ -35,7 +35,9 @@ KEYS = (
     Key("d,delete", "d", "cancel", "cancel", "cancel it, and undo what it made", changes=True),
     Key("escape", "Esc", "back", "back", "to the VMs"),
 )
-_PHASES = {"done": ("✓", "good"), "intent": ("▲", "busy"), "undone": ("▼", "warn")}
+_PHASES = {
+    "done": ("✓", "good", ""), "intent": ("▲", "busy", "begun"), "undone": ("▼", "warn", "undone"),
+}  # fmt: skip
 
 
 class OperationScreen(WorldScreen):
@@ -105,7 +107,7 @@ class OperationScreen(WorldScreen):
             return
         identity = chosen["id"]
         self.ui.begin(
-            command(("operation", "cancel"), [identity]), lambda: self.ui.client.cancel(identity)
+            lambda: self.ui.client.cancel(identity), command(("operation", "cancel"), [identity])
         )
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -121,10 +123,10 @@ def steps_text(operation: OperationView, tones: Tones) -> Text:
     text.append(f"{appearance.glyph} {label(operation)}: ", tones[appearance.tone])
     text.append(f"{operation['status']}\n\n", tones[appearance.tone])
     for step in operation["steps"]:
-        glyph, tone = _PHASES.get(step["phase"], ("?", "dim"))
+        glyph, tone, word = _PHASES.get(step["phase"], ("?", "dim", step["phase"]))
         text.append(f"{glyph} ", tones[tone])
         text.append(f"{clean(step['title'])}")
-        text.append("\n" if step["phase"] == "done" else f"  {step['phase']}\n", tones["dim"])
+        text.append(f"  {word}" if word else "", tones["dim"]).append("\n")
     if not ended(operation):
         text.append("\n").append_text(progress_text(operation, tones)).append("\n")
     failed = operation_failure(operation)

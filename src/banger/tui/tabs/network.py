@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from banger.cli.ports import port_text
 from banger.cli.reach import reached_at
 from banger.cli.units import format_size
 from banger.client.views import VMView
@@ -28,9 +27,9 @@ def network(world: World, vm: VMView, tones: Tones) -> Page:
     if not vm["forwards"]:
         page.row("forwards", "none (f: publish a port)", "dim")
     for number, forward in enumerate(vm["forwards"]):
-        title = "" if number else "forwards"
-        page.row(title or " ", f"{port_text(forward)}  host {forward['host_port']} → "
-                 f"guest {forward['guest_port']} {forward['protocol']}")  # fmt: skip
+        title = " " if number else "forwards"
+        ports = f"{forward['host_port']} → {forward['guest_port']}/{forward['protocol']}"
+        page.row(title, ports)
     page.gap()
     figures = world.figures.get(vm["id"])
     if figures is None or figures.get("received_bytes") is None:
