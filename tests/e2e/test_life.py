@@ -81,7 +81,15 @@ def test_a_killed_daemon_costs_nothing(
     banger = banger_with_image
     banger.ok("run", "--name", "web")
     boot = banger.ok("exec", "web", "--", "cat", "/proc/sys/kernel/random/boot_id")
+    log = banger.paths.console_log(_vm(banger, "web")["id"])
+    with log.open("ab") as file:
+        file.write(b"a guest that floods its console\r\n" * 200_000)
     os.kill(banger.json("daemon", "status")["pid"], signal.SIGKILL)
+    # Without a daemon too somebody keeps its log short.
+    deadline = time.monotonic() + 20
+    while log.stat().st_size > 5 << 20:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     assert banger.ok("exec", "web", "--", "cat", "/proc/sys/kernel/random/boot_id") == boot
     banger.ok("rm", "--force", "web")
 

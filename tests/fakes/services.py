@@ -45,7 +45,7 @@ async def driver_facts() -> DriverFacts:
 
 def assemble(house: House, stopping: asyncio.Event, facts: DaemonFacts = FACTS) -> Assembly:
     """The daemon's services over a fake house."""
-    return Assembly(house.context, facts, driver_facts, stopping)
+    return Assembly(house.context, facts, driver_facts, stopping, lambda: None)
 
 
 @contextlib.asynccontextmanager

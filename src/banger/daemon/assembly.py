@@ -7,6 +7,9 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from banger.daemon.ports import DaemonFacts, DriverFacts, Services
+from banger.errors import BangerError
+from banger.host.threads import in_thread
+from banger.model.vm import VM
 from banger.service import recovery
 from banger.service.access import AccessService
 from banger.service.change import ChangeService
@@ -28,7 +31,11 @@ _RESTART_PAUSE = 1.0
 
 
 class Assembly:
-    """Everything behind the API; ``stopping`` is set when the daemon shall end."""
+    """Everything behind the API; ``stopping`` is set when the daemon shall end.
+
+    ``keep_logs`` is called when the first VM runs, and sees to it that the logs of VMs stay short
+    when this daemon is gone.
+    """
 
     def __init__(
         self,
@@ -36,13 +43,14 @@ class Assembly:
         facts: DaemonFacts,
         drivers: Callable[[], Awaitable[DriverFacts]],
         stopping: asyncio.Event,
+        keep_logs: Callable[[], object],
     ) -> None:
         self._context = context
+        self._keep_logs = keep_logs
         self._operations = OperationService(context)
         images = ImageService(context, self._operations)
         vms = VMService(context, self._operations, images)
-        self._watching: asyncio.Task[None] | None = None
-        self._naming: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self.services = Services(
             vms=vms,
             power=PowerService(vms, self._operations),
@@ -67,15 +75,15 @@ class Assembly:
         """Recover what an earlier daemon left; the socket must not answer before."""
         recovery.prepare_folders(self._context)
         recovery.recover(self._context, self._operations)
-        self._watching = asyncio.create_task(self._watch())
-        self._naming = asyncio.create_task(recovery.settle_names(self._context, self._operations))
+        settling = recovery.settle_names(self._context, self._operations)
+        background = (self._watch(), settling, self._arm_log_keeper())
+        self._tasks = [asyncio.create_task(work) for work in background]
 
     async def end(self) -> None:
         """Drop everything as it is: the next start recovers it. No VM is touched."""
-        tasks = [task for task in (self._watching, self._naming) if task is not None]
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._operations.abandon()
         await self._context.drivers.names.close()
         for vm_id in list(self._context.agents):
@@ -96,6 +104,23 @@ class Assembly:
             finally:
                 supervisor.stop()
             await asyncio.sleep(_RESTART_PAUSE)
+
+    async def _arm_log_keeper(self) -> None:
+        await self._until_a_vm_runs()
+        try:
+            await in_thread(lambda _: self._keep_logs())
+        except BangerError as error:
+            _log.warning("nobody keeps the logs of VMs short without bangerd: %s", error)
+
+    async def _until_a_vm_runs(self) -> None:
+        with self._context.events.subscribe() as subscription:
+            if any(vm.machine is not None for vm in self._context.vms.all()):
+                return
+            while (event := await subscription.get()).kind != "lost":
+                if isinstance(event.subject, VM) and event.subject.machine is not None:
+                    return
+        # Too many events at once: look at every row instead.
+        await self._until_a_vm_runs()
 
     def _operation_log(self, operation_id: str) -> str:
         path = self._context.paths.operation_log(operation_id)

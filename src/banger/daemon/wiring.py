@@ -35,6 +35,7 @@ from banger.drivers.vmm.architecture import Accelerator, of_host
 from banger.drivers.vmm.base import VMM
 from banger.drivers.vmm.firecracker.driver import FirecrackerVMM
 from banger.drivers.vmm.firecracker.version import Version, parse_version
+from banger.drivers.vmm.log_keeper import LogKeeper
 from banger.drivers.vmm.qemu.driver import QemuVMM
 from banger.host import process
 from banger.host.firecracker_binary import find_firecracker, likely_firecracker, stamp_of
@@ -43,6 +44,7 @@ from banger.host.privilege import Privilege
 from banger.host.resolver import wiring_of_host
 from banger.host.threads import in_thread
 from banger.mapdns.records import Records
+from banger.naming import process_name
 from banger.paths import Paths
 from banger.service.context import Context, Drivers
 from banger.service.events import EventBus
@@ -94,7 +96,8 @@ def build(paths: Paths, settings: Settings, stopping: asyncio.Event) -> Assembly
         boot_id=boot_id,
     )
     told = functools.partial(selection.facts, functools.partial(version, vmms))
-    return Assembly(context, facts, told, stopping)
+    keeper = LogKeeper(paths.vms, paths.socket, process_name(uid, ""))
+    return Assembly(context, facts, told, stopping, keeper.start)
 
 
 async def version(vmms: Mapping[str, LateVMM], name: str) -> str:
