@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from banger.errors import HostNotReady
+from banger.host import process
+from banger.host.command import find_program
+
+#: How long setpriv may take until it runs the program (it takes 1 ms), and the pause between
+#: two looks, in seconds.
+_EXEC_SECONDS, _EXEC_PAUSE = 10.0, 0.0005
 
 
 def spawn_detached(
@@ -26,21 +33,21 @@ def spawn_detached(
     ``argv[0]`` is an absolute path, ``env`` the whole environment. ``stdin``, ``stdout`` and
     ``stderr`` are open descriptors (or ``subprocess.DEVNULL``, -3). ``run_as`` is the
     ``(uid, gid)`` to drop to, with ``extra_groups`` as the only further groups. Nobody waits
-    for the child here: ``process.wait_gone`` reaps it. Raises ``HostNotReady``.
+    for the child here: ``process.wait_gone`` reaps it. With ``run_as`` it blocks for some
+    milliseconds, until the child runs ``argv[0]``. Raises ``HostNotReady``.
     """
-    user, group = run_as if run_as is not None else (None, None)
+    # Python would copy this whole process (fork) to change the user in the copy: 5 ms of CPU
+    # with 60 MB. setpriv does it in a process that shares our memory until it runs (vfork).
+    prefix = () if run_as is None else _as_user(run_as, extra_groups)
     try:
         child = subprocess.Popen(
-            list(argv),
+            [*prefix, *argv],
             env=dict(env),
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
             pass_fds=tuple(pass_fds),
             cwd=cwd,
-            user=user,
-            group=group,
-            extra_groups=list(extra_groups) if run_as is not None else None,
             start_new_session=True,
         )
     except OSError as error:
@@ -53,7 +60,24 @@ def spawn_detached(
     pid = child.pid
     # The object would otherwise try to reap the child when it is collected, and complain.
     child.returncode = 0
+    if prefix:
+        _until_left(pid, prefix[0])
     return pid
+
+
+def _as_user(user: tuple[int, int], extra_groups: Sequence[int]) -> tuple[str, ...]:
+    """The start of a command line that runs the rest of it as ``(uid, gid)``; see setpriv(1)."""
+    uid, gid = user
+    listed = ",".join(str(group) for group in extra_groups)
+    groups = f"--groups={listed}" if listed else "--clear-groups"
+    setpriv = find_program("setpriv", "util-linux").resolve()
+    return (str(setpriv), f"--reuid={uid}", f"--regid={gid}", groups, "--")
+
+
+def _until_left(pid: int, program: str) -> None:
+    deadline = time.monotonic() + _EXEC_SECONDS
+    while process.executable_of(pid) == program and time.monotonic() < deadline:
+        time.sleep(_EXEC_PAUSE)
 
 
 def spawn_in_terminal(argv: Sequence[str], *, env: Mapping[str, str]) -> int:

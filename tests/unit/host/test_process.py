@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
 import time
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from banger.errors import HostNotReady
 from banger.host import process
 from banger.host.spawn import spawn_detached
+from tests.requirements import needs
 
 DEVNULL = -3
 MARK = "banger-77-0123456789ab"
@@ -160,3 +162,31 @@ async def test_a_child_can_run_as_somebody_else(tmp_path: Path) -> None:
     with os.fdopen(reader) as file:
         assert file.read().split("\n")[:4] == ["65534", "65533", "65533 12", "open"]
     await asyncio.wait_for(process.wait_gone(pid, process.start_ticks(pid) or 0), 5)
+
+
+@needs("root")
+def test_another_user_runs_the_program_with_just_these_groups() -> None:
+    reader = _open_pipe()
+    pid = spawn_detached(
+        ["/bin/sh", "-c", "read line", MARK],
+        env={"PATH": "/usr/bin:/bin"},
+        stdin=reader,
+        stdout=DEVNULL,
+        stderr=DEVNULL,
+        run_as=(65534, 65534),
+        extra_groups=(7, 9),
+    )
+    # Nothing of the way there is seen any more.
+    assert process.executable_of(pid) == str(Path("/bin/sh").resolve())
+    assert process.argv_of(pid)[-1] == MARK
+    status = Path(f"/proc/{pid}/status").read_text()
+    assert re.findall(r"^(?:Uid|Gid|Groups):\s*(.*?)\s*$", status, re.MULTILINE) == [
+        "65534\t65534\t65534\t65534",
+        "65534\t65534\t65534\t65534",
+        "7 9",
+    ]
+    assert re.findall(r"^Cap(?:Prm|Eff|Amb):\s*(.*)$", status, re.MULTILINE) == ["0" * 16] * 3
+    ticks = process.start_ticks(pid)
+    assert ticks
+    assert process.kill_exact(pid, ticks, signal.SIGKILL)
+    assert process.wait_gone_blocking(pid, ticks, 5)

@@ -7,12 +7,14 @@ import os
 import pwd
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from banger.drivers.vmm.base import Counters
 from banger.errors import PermissionRefused, VMMFailed
 from banger.host import process, process_usage
+from banger.host.threads import in_thread
 from banger.model.vm import Machine
 
 
@@ -51,6 +53,24 @@ def identify(pid: int, accelerator: str, version: str) -> Machine | None:
         accelerator=accelerator,
         version=version,
     )
+
+
+async def spawned(spawn: Callable[[], int]) -> int:
+    """The pid of what ``spawn`` starts, in a thread: the event loop has better to do.
+
+    On cancellation the process is ended again.
+    """
+    pids: list[int] = []
+    try:
+        await in_thread(lambda _stopped: pids.append(spawn()))
+    except asyncio.CancelledError:
+        for pid in pids:
+            # A child that nobody has waited for: the number means nothing else.
+            ticks = process.start_ticks(pid, even_dead=True) or 0
+            process.kill_exact(pid, ticks, signal.SIGKILL)
+            await asyncio.shield(process.wait_gone(pid, ticks))
+        raise
+    return pids[0]
 
 
 def is_same(machine: Machine, mark: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -112,8 +113,7 @@ class FirecrackerVMM:
             )
             async with asyncio.timeout(LAUNCH_TIMEOUT):
                 await _until_answering(spec, machine)
-                for request in requests:
-                    await client.call(spec.monitor_socket, request, timeout=LAUNCH_TIMEOUT)
+                await client.calls(spec.monitor_socket, requests, timeout=LAUNCH_TIMEOUT)
                 workspace.publish(spec)
                 await client.call(spec.monitor_socket, bodies.START, timeout=LAUNCH_TIMEOUT)
         except BaseException as error:
@@ -137,7 +137,8 @@ class FirecrackerVMM:
         if spec.network.tap:
             rights.give_tap(spec.network.tap, spec.run_as)
         with workspace.made(spec, self._executable, note) as made:
-            pid = spawn_detached(
+            start = functools.partial(
+                spawn_detached,
                 (made.program, *_options(spec)),
                 env=_ENVIRONMENT,
                 stdin=made.stdin,
@@ -148,6 +149,7 @@ class FirecrackerVMM:
                 run_as=spec.run_as,
                 extra_groups=groups,
             )
+            pid = await child.spawned(start)
         machine = child.identify(pid, "kvm", str(self._version))
         if machine is None:
             failed = readings.start_failure(spec, "")

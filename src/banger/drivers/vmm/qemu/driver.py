@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import re
 import stat
 from collections.abc import Callable, Sequence
@@ -102,7 +103,8 @@ class QemuVMM:
         note = exit_reason.boot_note(console_log.size_of(spec.console_log))
         with opened(spec, note) as descriptors:
             try:
-                pid = spawn_detached(
+                start = functools.partial(
+                    spawn_detached,
                     render(spec, descriptors, platform),
                     env=_ENVIRONMENT,
                     stdin=descriptors.commands,
@@ -113,6 +115,7 @@ class QemuVMM:
                     run_as=spec.run_as,
                     extra_groups=groups,
                 )
+                pid = await child.spawned(start)
             except BaseException:
                 _remove_sockets(spec)
                 raise
