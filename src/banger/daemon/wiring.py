@@ -113,7 +113,11 @@ def drivers(
     snapshots = DmSnapshot(free, Privilege(), uid)
     stores = (snapshots, Qcow2(free), Reflink(free), Copy(free))
     nameservers = settings.nameservers or host_nameservers()
-    networks = (Tap(Privilege(), settings.network_pool, uid, nameservers), User(uid))
+    run_as = _NOBODY if uid == 0 else None
+    networks = (
+        Tap(Privilege(), settings.network_pool, uid, nameservers, owner=run_as and run_as[0]),
+        User(uid),
+    )
     return Drivers(
         vmms=vmms,
         stores={store.name: store for store in stores},
@@ -125,7 +129,7 @@ def drivers(
             Records(paths.dns_records), functools.partial(resolver, settings, uid), uid
         ),
         choose=selection.choose,
-        run_as=_NOBODY if uid == 0 else None,
+        run_as=run_as,
     )
 
 

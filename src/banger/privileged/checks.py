@@ -54,7 +54,11 @@ def check(call: Call, caller_uid: int) -> None:
     match call:
         case TapCreate():
             _check_alias(call.alias, vm_id, caller_uid)
-            _require(call.owner_uid == caller_uid, f"the owner must be user {caller_uid}")
+            # Root may give an interface to whom its VMMs run as.
+            allowed = call.owner_uid == caller_uid or (
+                caller_uid == 0 <= call.owner_uid <= _MAX_UID
+            )
+            _require(allowed, f"the owner must be user {caller_uid}")
             _check_addresses(call.host_address, call.guest_address)
             check_mac(call.guest_mac)
         case TapRestore():

@@ -297,3 +297,11 @@ def test_odd_jails_are_refused(values: dict[str, object]) -> None:
 def test_nobody_ends_the_jail_of_another(alias: str) -> None:
     with pytest.raises(CallFailed):
         check(replace(UNJAIL, alias=alias), 1000)
+
+
+def test_root_alone_gives_interfaces_to_others() -> None:
+    roots = replace(CREATE, alias=f"banger:0:{ID}", owner_uid=65534)
+    check(roots, 0)
+    for owner in (-1, 2**32):
+        with pytest.raises(CallFailed):
+            check(replace(roots, owner_uid=owner), 0)

@@ -31,7 +31,8 @@ _DEFAULT_ROUTE = ipaddress.IPv4Network("0.0.0.0/0")
 class Tap:
     """The guest has an address that the host, and with NAT the world, reaches directly.
 
-    ``pool`` is divided between users; ``nameservers`` go into the guests' resolv.conf.
+    ``pool`` is divided between users; ``nameservers`` go into the guests' resolv.conf. ``owner``
+    is the user that may open the TAPs, if it is not ``uid``: only root can give them away.
     """
 
     name = "tap"
@@ -39,11 +40,18 @@ class Tap:
     live = True
 
     def __init__(
-        self, privilege: Privilege, pool: str, uid: int, nameservers: tuple[str, ...]
+        self,
+        privilege: Privilege,
+        pool: str,
+        uid: int,
+        nameservers: tuple[str, ...],
+        *,
+        owner: int | None = None,
     ) -> None:
         self._privilege = privilege
         self._share = addressing.share_of(addressing.parse_pool(pool), uid)
         self._uid = uid
+        self._owner = owner
         self._nameservers = nameservers
 
     def check(self) -> None:
@@ -72,7 +80,7 @@ class Tap:
     async def attach(
         self, lease: Lease, vm_id: str, reach: Reach = CLOSED, dns_port: int = 0
     ) -> None:
-        create = create_call(lease, vm_id, self._uid)
+        create = create_call(lease, vm_id, self._uid, self._owner)
         await self._privilege.call([create, nat_call(lease, vm_id, self._uid, reach, dns_port)])
 
     async def admit(self, lease: Lease, vm_id: str, reach: Reach, dns_port: int = 0) -> None:
@@ -107,7 +115,7 @@ class Tap:
         )
 
     async def restore(self, attachment: Attachment) -> None:
-        create = create_call(attachment.lease, attachment.vm_id, self._uid)
+        create = create_call(attachment.lease, attachment.vm_id, self._uid, self._owner)
         again = TapRestore(
             name=create.name,
             alias=create.alias,
@@ -134,11 +142,11 @@ class Tap:
         return naming.tap_alias(self._uid, vm_id)
 
 
-def create_call(lease: Lease, vm_id: str, uid: int) -> TapCreate:
-    """What the root side is asked for to make the lease's TAP."""
+def create_call(lease: Lease, vm_id: str, uid: int, owner: int | None = None) -> TapCreate:
+    """What the root side is asked for to make the lease's TAP; ``owner`` if it is not ``uid``."""
     return TapCreate(
         name=lease.tap,
-        owner_uid=uid,
+        owner_uid=uid if owner is None else owner,
         alias=naming.tap_alias(uid, vm_id),
         host_address=f"{lease.gateway}/{lease.prefix_length}",
         guest_address=lease.address,

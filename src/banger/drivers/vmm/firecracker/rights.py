@@ -82,6 +82,14 @@ def kvm_groups(user: User | None) -> tuple[int, ...]:
     )
 
 
+def _owner_of(name: str) -> int:
+    """The user whose TAP it is (Linux's drivers/net/tun.c); -1 for none's."""
+    try:
+        return int(Path("/sys/class/net", name, "owner").read_text())
+    except (OSError, ValueError):
+        return -1
+
+
 def give_tap(name: str, user: User | None) -> None:
     """Check that the TAP is there, and make the user its owner.
 
@@ -103,6 +111,8 @@ def give_tap(name: str, user: User | None) -> None:
                 cause=f"{_TUN} is open to root alone, and Firecracker does not run as root",
                 resolution=f"sudo chmod 666 {_TUN}",
             )
+        if _owner_of(name) == user[0]:
+            return  # to attach and let go once more takes the kernel milliseconds
         descriptor = os.open(_TUN, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             flags = _IFF_TAP | _IFF_NO_PI | _IFF_VNET_HDR
