@@ -106,8 +106,8 @@ class Api:
 
     async def boot(self) -> None:
         """Configure a tiny guest in the driver's own order, and let it run."""
-        for request in bodies.requests(self.spec(), parse_version("1.12.1")):
-            await self.call(request)
+        requests = bodies.requests(self.spec(), parse_version("1.12.1"))
+        await client.calls(self.socket, requests, timeout=PATIENCE)
         await self.call(bodies.START)
 
 
@@ -199,6 +199,27 @@ async def test_ctrl_alt_del_is_accepted_whatever_the_guest_does(api: Api) -> Non
 async def test_the_logger_can_be_set(api: Api) -> None:
     await api.call(Request("PUT", "/logger", bodies.Logger("warning", "log")))
     assert "Level" in await api.refused_put("/logger", level="loud")
+
+
+async def test_requests_in_a_row_are_answered_in_order(api: Api) -> None:
+    row = (bodies.GET_INFO, Raw("PUT", "/machine-config", raw=CONFIG), bodies.GET_VERSION)
+    for _ in range(20):
+        info, nothing, version = await client.calls(api.socket, row, timeout=PATIENCE)
+        assert info["state"] == "Not started"
+        assert nothing == {}
+        assert "firecracker_version" in version
+
+
+async def test_the_first_refusal_in_a_row_is_told_and_the_rest_is_done(api: Api) -> None:
+    row = (
+        Raw("PUT", "/machine-config", raw={**CONFIG, "vcpu_count": 0}),
+        Raw("PUT", "/machine-config", raw={**CONFIG, "vcpu_count": 2}),
+        Raw("PUT", "/boot-source", raw={"kernel_image_path": "absent"}),
+    )
+    with pytest.raises(ApiRefused, match="machine-config") as caught:
+        await client.calls(api.socket, row, timeout=PATIENCE)
+    assert "vCPU" in caught.value.fault_message
+    assert (await api.call(Raw("GET", "/machine-config")))["vcpu_count"] == 2
 
 
 # The phases

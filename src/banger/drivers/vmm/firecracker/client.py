@@ -1,9 +1,10 @@
-"""Calls Firecracker's API: one connection a call, and no call is dropped before its reply."""
+"""Calls Firecracker's API: in a row on one connection, and none is dropped before its reply."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from banger.drivers.vmm.firecracker.bodies import Request
@@ -14,7 +15,7 @@ _HEAD_LIMIT, _BODY_LIMIT = 16 * 1024, 1024 * 1024
 _RESOLUTION = "banger logs NAME"
 #: Exchanges that nobody waits for any more. Firecracker 1.12 dies of a reply that it cannot
 #: deliver, so each is read to its end all the same.
-_abandoned: set[asyncio.Task[dict[str, object]]] = set()
+_abandoned: set[asyncio.Task[list[dict[str, object]]]] = set()
 
 
 class ApiRefused(VMMFailed):
@@ -59,13 +60,26 @@ async def call(socket: Path, request: Request, *, timeout: float) -> dict[str, o
     Raises ``ApiRefused``, ``ApiGone`` or, after ``timeout`` seconds, ``DeadlineExceeded``.
     After a deadline or a cancellation the exchange goes on unseen until its reply.
     """
-    exchange = asyncio.ensure_future(_exchange(socket, request))
+    (reply,) = await calls(socket, (request,), timeout=timeout)
+    return reply
+
+
+async def calls(
+    socket: Path, requests: Sequence[Request], *, timeout: float
+) -> list[dict[str, object]]:
+    """Send all requests at once and return their replies in order.
+
+    Firecracker carries them out one after the other, also those behind one that it refuses.
+    Raises as ``call`` does, for the first that failed; ``timeout`` is for all together.
+    """
+    exchange = asyncio.ensure_future(_exchange(socket, requests))
     try:
         async with asyncio.timeout(timeout):
             return await asyncio.shield(exchange)
     except TimeoutError as error:
+        asked = " and ".join(f"{request.method} {request.path}" for request in requests[:2])
         raise DeadlineExceeded(
-            f"Firecracker did not answer {request.method} {request.path} within {timeout:g} s",
+            f"Firecracker did not answer {asked} within {timeout:g} s",
             cause=f"nothing came from {socket}: the VMM hangs, or the host is overloaded",
             resolution="banger kill NAME",
         ) from error
@@ -75,32 +89,40 @@ async def call(socket: Path, request: Request, *, timeout: float) -> dict[str, o
             exchange.add_done_callback(_forget)
 
 
-def _forget(exchange: asyncio.Task[dict[str, object]]) -> None:
+def _forget(exchange: asyncio.Task[list[dict[str, object]]]) -> None:
     _abandoned.discard(exchange)
     if not exchange.cancelled():
         exchange.exception()  # seen, and of no interest any more
 
 
-async def _exchange(socket: Path, request: Request) -> dict[str, object]:
+async def _exchange(socket: Path, requests: Sequence[Request]) -> list[dict[str, object]]:
+    request = requests[0]
     try:
         reader, writer = await asyncio.open_unix_connection(socket, limit=_HEAD_LIMIT)
     except OSError as error:
         raise _gone(request, f"{socket}: {error.strerror or error}") from error
+    refused: ApiRefused | None = None
+    documents = []
     try:
-        writer.write(render(request))
+        writer.write(b"".join(map(render, requests)))
         await writer.drain()
-        status, body = await _reply(reader)
+        for request in requests:
+            status, body = await _reply(reader)
+            document = parse_body(body)
+            if not 200 <= status < 300:
+                # The replies behind it are still to be read.
+                refused = refused or _refused(request, status, fault_of(document, body))
+            documents.append(document)
     except (OSError, asyncio.IncompleteReadError) as error:
-        raise _gone(request, "it ended before it had replied") from error
+        raise refused or _gone(request, "it ended before it had replied") from error
     except (ValueError, asyncio.LimitOverrunError) as error:
-        raise _refused(request, 0, f"its reply cannot be read: {error}") from error
+        raise refused or _refused(request, 0, f"its reply cannot be read: {error}") from error
     finally:
-        # The reply is here, so nothing more is written to it: closing is safe now.
+        # The replies are here, so nothing more is written to it: closing is safe now.
         writer.close()
-    document = parse_body(body)
-    if not 200 <= status < 300:
-        raise _refused(request, status, fault_of(document, body))
-    return document
+    if refused is not None:
+        raise refused
+    return documents
 
 
 def render(request: Request) -> bytes:
