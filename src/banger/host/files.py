@@ -76,9 +76,11 @@ def make_private_folder(path: Path) -> None:
     can be changed by anybody, or if something else stands there.
     """
     with explained(f"make the folder {path}"):
+        missing = not path.is_dir()
         for folder in [*reversed(path.parents), path]:
-            with contextlib.suppress(FileExistsError):
-                folder.mkdir(mode=0o700)
+            if missing:
+                with contextlib.suppress(FileExistsError):
+                    folder.mkdir(mode=0o700)
             # Symbolic links above it are the administrator's business: what counts is where
             # they lead, and that each is in a folder that passed.
             _check_folder(folder, own=folder == path)

@@ -12,7 +12,7 @@ from banger.host.disk_content import ext_facts, read_head, what_is
 from banger.model.vm import VM
 from banger.service.boot_files import initrd_of, takes_layer
 from banger.service.create import VMStep, rootfs_spec
-from banger.service.ssh_files import write_ssh_files
+from banger.service.ssh_files import ssh_files_know, write_ssh_files
 from banger.service.steps import Report
 
 
@@ -29,7 +29,8 @@ class WriteIdentity(VMStep):
             await self._write_layer(vm)
         elif base is not None:
             guest.write_initrd(self._identity(vm), base, paths.vm_initrd(vm.id))
-        write_ssh_files(self.context)
+        if not ssh_files_know(self.context, vm):
+            write_ssh_files(self.context)
         return {}
 
     async def _write_layer(self, vm: VM) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from banger.drivers.guest.base import SSHHost
 from banger.host import files
+from banger.model.vm import VM
 from banger.naming import dns_name, host_key_alias
 from banger.service.context import Context
 
@@ -30,3 +31,15 @@ def write_ssh_files(context: Context) -> None:
     context.drivers.guest.write_ssh_config(
         paths.ssh_config, hosts, user=USER, key=paths.ssh_key, known_hosts=paths.known_hosts
     )
+
+
+def ssh_files_know(context: Context, vm: VM) -> bool:
+    """Whether the VM's host key is in them. Every start asks, and seldom has to write."""
+    private = context.paths.host_key(vm.id)
+    try:
+        public = private.with_name(private.name + ".pub").read_text(encoding="ascii")
+        known = context.paths.known_hosts.read_text(encoding="ascii")
+    except OSError:
+        return False
+    wanted = (host_key_alias(vm.id), *public.split()[1:2])
+    return context.paths.ssh_config.exists() and all(text in known for text in wanted)
