@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import stat
 import statistics
 import subprocess
@@ -23,8 +24,10 @@ from pathlib import Path
 from banger.client.client import BangerClient
 from banger.host.firecracker_binary import FirecrackerBinary, take_given
 from banger.host.tiny_guest import tiny_guest
+from banger.paths import Paths
 from bench.hand_network import hand_network
 from bench.tiny_starts import (
+    MEMORY,
     Turn,
     bare_starter,
     cpu_seconds,
@@ -49,6 +52,10 @@ class Household:
 
     def __init__(self) -> None:
         self.home = Home(Path(tempfile.mkdtemp(prefix="bgr-")))
+        # As on a host with a login manager, and as the scripts have it.
+        self.runtime = Path(tempfile.mkdtemp(prefix="bgr-", dir=MEMORY))
+        self.home.environment["XDG_RUNTIME_DIR"] = str(self.runtime)
+        self.home.paths = Paths.from_environment(self.home.environment, os.geteuid())
         self.kernel, self.rootfs = self.home.root / "kernel", self.home.root / "root.ext4"
         self.kernel.write_bytes(tiny_guest(b"up\n"))
         with self.rootfs.open("wb") as file:
@@ -94,6 +101,7 @@ class Household:
 
     def close(self) -> None:
         self.home.clear()
+        shutil.rmtree(self.runtime)
 
 
 @dataclass(slots=True)

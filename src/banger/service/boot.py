@@ -166,9 +166,12 @@ class AwaitGuest(VMStep):
     title = "wait until the guest answers"
     keeps_on_deadline = True
 
+    def lingers(self) -> bool:
+        return bool(self.plan.operation.arguments.get("wait", True))
+
     async def apply(self, report: Report) -> dict[str, object]:
         arguments = self.plan.operation.arguments
-        if not arguments.get("wait", True):
+        if not self.lingers():
             return {}
         timeout = float(str(arguments.get("timeout", self.context.settings.start_timeout)))
         vm = self.plan.vm

@@ -73,6 +73,13 @@ class Engine:
                 return await self._fail(plan, steps, error, OperationStatus.FAILED)
         return await self._end(plan, OperationStatus.SUCCEEDED, None, undone=False)
 
+    def begin(self, plan: Plan) -> None:
+        """Write the intent of the first step, in the transaction that admits the operation."""
+        first = next(iter(plan.steps()), None)
+        if first is not None:
+            self._put(plan, 0, first, StepPhase.INTENT, {})
+            plan.begun = 0
+
     async def recover(self, plan: Plan) -> Operation:
         """End an operation that a dead daemon left unfinished: forward or backward."""
         operation = plan.operation
@@ -96,6 +103,10 @@ class Engine:
         place = f"{plan.kind}.{step.name}"
         if plan.begun != position:
             self._journal(plan, position, step, StepPhase.INTENT, {})
+        elif position == 0:
+            self._tell(plan, 0, step, StepPhase.INTENT)
+        if step.lingers():
+            await plan.settle()
         await self._context.failpoints.reach(f"{place}.before")
         if step.probe() is Presence.FOREIGN:
             cause, resolution = step.obstacle()
@@ -118,7 +129,6 @@ class Engine:
             plan.begun = following
         else:
             self._journal(plan, position, step, StepPhase.DONE, observed)
-        await plan.settle()
 
     def _journal(
         self,
@@ -131,32 +141,40 @@ class Engine:
         following: Step | None = None,
     ) -> None:
         """Write one step's phase, and with it the intent of the ``following`` one if given."""
-        context, written = self._context, [(position, step, phase)]
-        if following is not None:
-            written.append((position + 1, following, StepPhase.INTENT))
-        with context.database.transaction():
-            context.operations.put_step(
-                StepRecord(plan.operation.id, position, step.name, phase, observed)
-            )
+        told = [(position, step, phase)]
+        with self._context.database.transaction():
+            self._put(plan, position, step, phase, observed)
             if phase is StepPhase.DONE:
                 step.commit(observed)
             if following is not None:
-                context.operations.put_step(
-                    StepRecord(
-                        plan.operation.id, position + 1, following.name, StepPhase.INTENT, {}
-                    )
-                )
-        for number, told, reached in written:
-            context.events.publish(
-                "step",
-                {
-                    "operation_id": plan.operation.id,
-                    "position": number,
-                    "name": told.name,
-                    "title": told.title,
-                    "phase": reached.value,
-                },
-            )
+                told.append((position + 1, following, StepPhase.INTENT))
+                self._put(plan, position + 1, following, StepPhase.INTENT, {})
+        for number, each, reached in told:
+            self._tell(plan, number, each, reached)
+
+    def _put(
+        self,
+        plan: Plan,
+        position: int,
+        step: Step,
+        phase: StepPhase,
+        observed: dict[str, object],
+    ) -> None:
+        self._context.operations.put_step(
+            StepRecord(plan.operation.id, position, step.name, phase, observed)
+        )
+
+    def _tell(self, plan: Plan, position: int, step: Step, phase: StepPhase) -> None:
+        self._context.events.publish(
+            "step",
+            {
+                "operation_id": plan.operation.id,
+                "position": position,
+                "name": step.name,
+                "title": step.title,
+                "phase": phase.value,
+            },
+        )
 
     async def _fail(
         self, plan: Plan, steps: list[Step], error: BangerError, status: OperationStatus

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from banger.errors import Conflict, InvalidInput, NotFound
 from banger.model.operation import Operation, OperationStatus, StepRecord
@@ -14,6 +15,7 @@ from banger.naming import is_id_prefix, new_id
 from banger.service import plans
 from banger.service.context import Context
 from banger.service.engine import Engine
+from banger.service.steps import Plan
 
 _log = logging.getLogger(__name__)
 
@@ -119,12 +121,18 @@ class OperationService:
             self._context.operations.insert(operation)
             if reserve is not None:
                 reserve(operation)
-        self._launch(operation, recovering=False)
+            plan = plans.PLANS[kind](self._context, operation)
+            self._engine.begin(plan)
+        self._launch(plan, self._engine.run(plan))
         return operation
 
     def resume(self, operation: Operation) -> None:
         """Recover an operation of a dead daemon in the background."""
-        self._launch(operation, recovering=True)
+        plan_type = plans.PLANS.get(operation.kind)
+        if plan_type is None:
+            raise InvalidInput(f"no operation of kind {operation.kind} is known")
+        plan = plan_type(self._context, operation)
+        self._launch(plan, self._engine.recover(plan))
 
     async def wait(self, operation_id: str, *, timeout: float | None = None) -> Operation:
         """Return the operation when it has ended, or as it is after ``timeout`` seconds."""
@@ -184,17 +192,12 @@ class OperationService:
                 resolution=f"banger operation wait {busy.id}",
             )
 
-    def _launch(self, operation: Operation, *, recovering: bool) -> None:
-        plan_type = plans.PLANS.get(operation.kind)
-        if plan_type is None:
-            raise InvalidInput(f"no operation of kind {operation.kind} is known")
-        for target_id in (operation.target_id, *plan_type.also_busy(operation.arguments)):
+    def _launch(self, plan: Plan, work: Coroutine[Any, Any, Operation]) -> None:
+        operation = plan.operation
+        for target_id in (operation.target_id, *plan.also_busy(operation.arguments)):
             self._active[target_id] = operation
         self._publish(operation)
-        plan = plan_type(self._context, operation)
-        work = self._engine.recover(plan) if recovering else self._engine.run(plan)
-        task = asyncio.create_task(self._follow(operation, work))
-        self._tasks[operation.id] = task
+        self._tasks[operation.id] = asyncio.create_task(self._follow(operation, work))
 
     async def _follow(self, operation: Operation, work: Awaitable[Operation]) -> Operation:
         try:

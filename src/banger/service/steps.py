@@ -34,6 +34,10 @@ class Step(ABC):
     #: A deadline missed here leaves the earlier steps done: the guest runs, only slowly.
     keeps_on_deadline: ClassVar[bool] = False
 
+    def lingers(self) -> bool:
+        """Whether it may take so long that ``Plan.settle`` must not wait for its end."""
+        return False
+
     def probe(self) -> Presence:
         """What of this step's effect exists now. ``OURS`` does not mean complete."""
         return Presence.ABSENT
@@ -70,7 +74,8 @@ class Plan(ABC):
     operation: Operation
     #: What each step that is done observed, by step name.
     observed: dict[str, dict[str, object]]
-    #: The position of the step whose intent was written together with the end of the last one.
+    #: The position of the step whose intent is written already: with the operation, or together
+    #: with the end of the step before.
     begun: int = -1
 
     @classmethod
@@ -95,7 +100,7 @@ class Plan(ABC):
         """Final rows after a failure. ``undone`` tells whether the steps were undone."""
 
     async def settle(self) -> None:
-        """After each step and at the end: true up what derives from rows (vm.json)."""
+        """Before a step that lingers and at the end: true up what derives from rows (vm.json)."""
 
 
 def failpoint_names(plan: type[Plan]) -> list[str]:
