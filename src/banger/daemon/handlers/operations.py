@@ -27,7 +27,8 @@ class Operation(Endpoint):
         seconds = codec.number(read_query(request, "wait"), "wait", 0, routes.MAX_WAIT)
         operations = self.services.operations
         operation = operations.get(request.path_params["id"])
-        if seconds and not operation.status.ended:
+        if seconds:
+            # Also when it has ended by its row: until its files are right its target is busy.
             # Whatever comes first: the end of the operation, of the time, or of the daemon.
             waits = [
                 asyncio.ensure_future(operations.wait(operation.id, timeout=seconds)),
