@@ -100,7 +100,8 @@ class Launch(VMStep):
 
     async def apply(self, report: Report) -> dict[str, object]:
         vmm = vmm_of(self)
-        machine = vmm.find(mark_of(self))
+        # To look for it costs a look at every process of the host.
+        machine = vmm.find(mark_of(self)) if self.plan.resumed else None
         if machine is None:
             files.make_private_folder(self.context.paths.vm_runtime(self.vm_id))
             machine = await vmm.launch(await self._boot_spec())

@@ -83,6 +83,7 @@ class Engine:
     async def recover(self, plan: Plan) -> Operation:
         """End an operation that a dead daemon left unfinished: forward or backward."""
         operation = plan.operation
+        plan.resumed = True
         if operation.status is OperationStatus.RUNNING and plan.must_go_on():
             return await self.run(plan)
         error = Cancelled(

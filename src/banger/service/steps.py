@@ -77,6 +77,8 @@ class Plan(ABC):
     #: The position of the step whose intent is written already: with the operation, or together
     #: with the end of the step before.
     begun: int = -1
+    #: Another daemon, or an earlier life of this one, may have done some of it already.
+    resumed: bool = False
 
     @classmethod
     def also_busy(cls, arguments: Mapping[str, object]) -> tuple[str, ...]:  # noqa: ARG003 - a plan on two VMs needs them
