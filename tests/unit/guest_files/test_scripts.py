@@ -11,13 +11,13 @@ from tests.requirements import needs
 
 
 @needs("busybox")
-@pytest.mark.parametrize("name", ["init", "layer_init", "settle", "adopt"])
+@pytest.mark.parametrize("name", ["init", "layer_init", "settle", "shell_init", "adopt"])
 def test_syntax(name: str) -> None:
     subprocess.run(["busybox", "sh", "-n", GUEST_FILES / name], check=True)
 
 
 @needs("shellcheck")
-@pytest.mark.parametrize("name", ["init", "layer_init", "settle", "adopt"])
+@pytest.mark.parametrize("name", ["init", "layer_init", "settle", "shell_init", "adopt"])
 def test_shellcheck(name: str) -> None:
     # The identity is made at run time (SC1091), so nothing seems to set or use its variables
     # (SC2034); flags are split on purpose (SC2086); EPOCHSECONDS is busybox's own (SC3028).

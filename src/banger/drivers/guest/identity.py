@@ -38,6 +38,7 @@ def identity_archive(identity: Identity, *, now: int) -> bytes:
     entries = [
         cpio.file("init", guest_file("init"), 0o755),
         cpio.file("settle", guest_file("settle")),
+        cpio.file("banger/shell_init", guest_file("shell_init"), 0o755),
         cpio.file("banger/identity", settings_text(identity, now).encode(), 0o600),
         cpio.file("banger/etc/hostname", f"{identity.hostname}\n".encode()),
         cpio.file("banger/etc/machine-id", f"{identity.machine_id}\n".encode(), 0o444),

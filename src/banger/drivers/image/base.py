@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -72,5 +72,52 @@ class ImageBuilder(Protocol):
         """Remove ``scratch`` and ``target`` whatever state a dead build left them in.
 
         With user namespaces, files may belong to mapped ids that only a namespace can delete.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ImportSpec:
+    """What is imported, and what it is given to boot.
+
+    ``archive`` is a file or an OCI layout folder. ``base`` is the folder of an image of banger's
+    own, whose kernel of ``kernel_version``, modules and initrd it gets; an archive that banger has
+    exported brings its own and needs none.
+    """
+
+    archive: Path
+    size_bytes: int
+    base: Path
+    kernel_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedImage:
+    """What an import left in its folder, and what is known of it. See ``Image`` for the fields.
+
+    ``config`` is how a container of it would be started: ``Env``, ``Entrypoint``, ``Cmd``,
+    ``WorkingDir`` and ``User``, each as it is in OCI's image configuration.
+    """
+
+    size_bytes: int
+    allocated_bytes: int
+    rootfs_sha256: str
+    kernel_version: str
+    suite: str = ""
+    origin: str = ""
+    own_boot: bool = False
+    config: Mapping[str, object] = field(default_factory=dict)
+
+
+class ImageImporter(Protocol):
+    """Makes images out of archives of anybody's."""
+
+    async def import_image(
+        self, spec: ImportSpec, folders: BuildFolders, progress: ProgressCallback
+    ) -> ImportedImage:
+        """Import. No name in the archive becomes a path of the host, and nothing is mounted.
+
+        Raises ``InvalidInput`` for an archive that is damaged, hostile or not for this machine,
+        ``HostNotReady`` for a missing program or short space.
         """
         ...

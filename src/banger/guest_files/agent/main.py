@@ -10,11 +10,13 @@ import os
 import sys
 import time
 
-from . import vsock
+from . import command, vsock
 from .loop import Agent, ListeningAgent
 from .port import Port
 
 PORT_NAME = "banger.0"
+#: What an image that was imported says of its environment: NAME=VALUE with zero bytes between.
+ENVIRONMENT = "/.banger/environment"
 
 
 def open_port() -> int:
@@ -31,6 +33,19 @@ def open_port() -> int:
     raise SystemExit(0)
 
 
+def take_environment(path: str) -> None:
+    """Let commands have the environment of an imported image, if there is one."""
+    try:
+        with open(path, "rb") as file:
+            lines = file.read().split(b"\0")
+    except OSError:
+        return
+    for line in lines:
+        name, equals, value = line.partition(b"=")
+        if name and equals:
+            command.DEFAULT_ENV[os.fsdecode(name)] = os.fsdecode(value)
+
+
 def main() -> None:
     """Serve the vsock or virtio port that the machine has.
 
@@ -38,6 +53,7 @@ def main() -> None:
     ``main.py listen FD`` whoever connects to it.
     """
     os.chdir("/")
+    take_environment(ENVIRONMENT)
     words = sys.argv[1:]
     given = int(words[-1]) if words else -1
     if given >= 0:
