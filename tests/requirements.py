@@ -25,6 +25,7 @@ PROGRAMS = {
     "mmdebstrap": ("mmdebstrap", "mmdebstrap"),
     "e2fsprogs": ("mke2fs", "e2fsprogs"),
     "busybox": ("busybox", "busybox-static"),
+    "zstd": ("zstd", "zstd"),
     "ssh": ("ssh", "openssh-client"),
     "rsync": ("rsync", "rsync"),
     "ip": ("ip", "iproute2"),

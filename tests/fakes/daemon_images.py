@@ -17,13 +17,16 @@ CACHE: JSON = {
 
 
 def make(fake: FakeDaemon, verb: str, body: JSON) -> JSON:
-    """Begin ``register`` or ``keep``."""
+    """Begin ``register``, ``keep`` or ``import``."""
     name = body["name"]
     if any(image["name"] == name for image in fake.images.values()):
         raise Refusal(409, "already_exists", f"the image {name} exists already", "it is ready",
                       "choose another name")  # fmt: skip
+    if verb == "import" and not any(i["name"] == "debian" for i in fake.images.values()):
+        raise Refusal(404, "not_found", "there is no image 'debian'", "its kernel is needed",
+                      "banger image build debian")  # fmt: skip
     image = {"id": "feedfeedfeed", "name": name}
-    origin = f"{verb} {body.get('vm') or body.get('rootfs')}"
+    origin = f"{verb} {body.get('vm') or body.get('rootfs') or body.get('archive')}"
 
     def effect() -> None:
         cast("None", fake.add_image(name, id=image["id"], origin=origin))

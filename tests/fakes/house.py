@@ -13,6 +13,7 @@ from banger.service.connectivity import ConnectivityService
 from banger.service.context import Choice, Context, Drivers
 from banger.service.events import EventBus
 from banger.service.failpoints import Failpoints
+from banger.service.image_import import ImageImportService
 from banger.service.image_prune import ImagePruneService
 from banger.service.images import ImageService
 from banger.service.operations import OperationService
@@ -29,6 +30,7 @@ from tests.fakes.world import (
     BOOT_ID,
     FakeBuilder,
     FakeGuest,
+    FakeImporter,
     FakeNames,
     FakeNetwork,
     FakeStore,
@@ -66,6 +68,7 @@ class House:
             networks={"tap": FakeNetwork(self.world)},
             work_disk=FakeWorkDisk(),
             builder=FakeBuilder(),
+            importer=FakeImporter(),
             guest=FakeGuest(self.world),
             names=FakeNames(self.world),
             choose=choose,
@@ -86,6 +89,7 @@ class House:
         )
         self.operations = OperationService(self.context)
         self.images = ImageService(self.context, self.operations)
+        self.importing = ImageImportService(self.context, self.operations)
         self.pruning = ImagePruneService(self.context, self.operations)
         self.vms = VMService(self.context, self.operations, self.images)
         self.own_images = OwnImageService(self.context, self.vms, self.operations)

@@ -19,7 +19,13 @@ from banger.drivers.guest.base import (
     LayerTarget,
     SSHHost,
 )
-from banger.drivers.image.base import BuildFolders, BuiltImage, ProgressCallback
+from banger.drivers.image.base import (
+    BuildFolders,
+    BuiltImage,
+    ImportedImage,
+    ImportSpec,
+    ProgressCallback,
+)
 from banger.drivers.network.base import Attachment, Traffic
 from banger.drivers.storage.base import RootfsSpec
 from banger.drivers.vmm.base import BootSpec, Capabilities, Counters, RunState, VMMExit
@@ -426,6 +432,31 @@ class FakeGuest:
 
     async def ssh_banner(self, host: str, port: int, *, timeout: float) -> bool:
         return True
+
+
+class FakeImporter:
+    """Writes a small file that says what it was made of."""
+
+    async def unpack(
+        self, spec: ImportSpec, folders: BuildFolders, progress: ProgressCallback
+    ) -> ImportedImage:
+        progress("reading", 0.5, "layer 1")
+        content = spec.archive.read_text()
+        if content == "bad":
+            raise InvalidInput(f"{spec.archive} cannot be imported", cause="it is bad")
+        (folders.scratch / "work").touch()
+        (folders.target / "rootfs.ext4").write_text(f"{content} with {spec.modules or 'nothing'}")
+        if self.brings_kernel(spec.archive):
+            (folders.target / "vmlinux").write_text("exported vmlinux")
+        return ImportedImage(
+            spec.size_bytes,
+            origin=f"imported from {spec.archive.name}",
+            exported_sha256=content.removeprefix("exported ") if "exported" in content else "",
+            container={"Env": ["A=b"]},
+        )
+
+    def brings_kernel(self, archive: Path) -> bool:
+        return archive.is_file() and archive.read_text().startswith("exported")
 
 
 class FakeBuilder:

@@ -49,6 +49,17 @@ IMAGE_ENDPOINTS: tuple[Endpoint, ...] = (
         errors=(404,),
     ),
     Endpoint(
+        "POST",
+        routes.IMAGE_IMPORT,
+        "importImage",
+        "Make an image of an archive: OCI, docker save, a root tree, or an export",
+        202,
+        bodies.Operation,
+        body=requests.ImportImage,
+        parameters=(KEY,),
+        errors=(404,),
+    ),
+    Endpoint(
         "GET",
         routes.IMAGE_PRUNE,
         "prunable",

@@ -182,6 +182,20 @@ class RegisterImage(Struct, forbid_unknown_fields=True, kw_only=True):
     modules: Path = ""
 
 
+class ImportImage(Struct, forbid_unknown_fields=True, kw_only=True):
+    """An archive or OCI layout folder that becomes an image.
+
+    It gets kernel, initrd and modules of the default image, unless ``kernel`` is given.
+    """
+
+    name: Name
+    archive: OwnPath
+    size_bytes: Annotated[int, Meta(ge=GIB, le=MAX_DISK_BYTES, description="bytes")] = 8 * GIB
+    kernel: Path = ""
+    initrd: Path = ""
+    modules: Path = ""
+
+
 class KeepImage(Struct, forbid_unknown_fields=True, kw_only=True):
     """The stopped VM, by name or id, whose root file system becomes the image ``name``."""
 

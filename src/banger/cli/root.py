@@ -44,6 +44,8 @@ IMAGE = [
     Entry("register", "banger.cli.image_register:register", "Make an image of your own files."),
     Entry("interactive", "banger.cli.image_interactive:interactive", "Change a copy by hand."),
     Entry("keep", "banger.cli.image_interactive:keep", "Make an image of a stopped VM."),
+    Entry("import", "banger.cli.image_import:import_image", "Make an image of an archive."),
+    Entry("export", "banger.cli.image_export:export", "Write an image into one file."),
     Entry("rename", "banger.cli.image_change:rename", "Give an image another name."),
     Entry("prune", "banger.cli.image_change:prune", "Delete images that nobody uses."),
     Entry("delete", "banger.cli.image:delete", "Delete images.", aliases=("rm",)),

@@ -216,6 +216,10 @@ class BangerClient:
         """Begin a copy of the user's own files; the paths in ``body`` are absolute."""
         return cast("OperationView", self.call("POST", "/v1/images:register", body))
 
+    def import_image(self, body: JSONObject) -> OperationView:
+        """Begin to make an image of an archive."""
+        return cast("OperationView", self.call("POST", "/v1/images:import", body))
+
     def keep_image(self, vm: str, name: str) -> OperationView:
         """Begin to make an image of a stopped VM."""
         body = {"vm": vm, "name": name}

@@ -62,6 +62,7 @@ ROUTES = {
     routes.IMAGE: images.Image,
     routes.IMAGE_REGISTER: own_images.Register,
     routes.IMAGE_KEEP: own_images.Keep,
+    routes.IMAGE_IMPORT: own_images.Import,
     routes.IMAGE_PRUNE: own_images.Prune,
     routes.OPERATIONS: operations.Operations,
     routes.OPERATION: operations.Operation,

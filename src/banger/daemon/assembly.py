@@ -16,6 +16,7 @@ from banger.service.change import ChangeService
 from banger.service.connectivity import ConnectivityService
 from banger.service.context import Context
 from banger.service.fill_watch import FillWatch
+from banger.service.image_import import ImageImportService
 from banger.service.image_prune import ImagePruneService
 from banger.service.images import ImageService
 from banger.service.operations import OperationService
@@ -58,6 +59,7 @@ class Assembly:
             connectivity=ConnectivityService(context, vms, self._operations),
             images=images,
             own_images=OwnImageService(context, vms, self._operations),
+            importing=ImageImportService(context, self._operations),
             pruning=ImagePruneService(context, self._operations),
             operations=self._operations,
             events=context.events,

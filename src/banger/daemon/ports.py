@@ -16,7 +16,7 @@ from banger.model.operation import Operation, StepRecord
 from banger.model.storage import DiskUsage
 from banger.model.vm import VM
 from banger.service.events import Published
-from banger.service.requests import BuildRequest, CreateRequest, SetRequest
+from banger.service.requests import BuildRequest, CreateRequest, ImportRequest, SetRequest
 
 
 class VMFacts(Protocol):
@@ -103,6 +103,14 @@ class OwnImages(Protocol):
         self, name: str, files: CreateRequest, idempotency_key: str = ""
     ) -> Operation: ...
     async def keep(self, reference: str, name: str, idempotency_key: str = "") -> Operation: ...
+
+
+class Importing(Protocol):
+    """``service.image_import``."""
+
+    async def import_image(
+        self, request: ImportRequest, idempotency_key: str = ""
+    ) -> Operation: ...
 
 
 class Prunable(Protocol):
@@ -274,6 +282,7 @@ class Services:
     connectivity: Connectivity
     images: Images
     own_images: OwnImages
+    importing: Importing
     pruning: Pruning
     operations: Operations
     events: Events

@@ -24,6 +24,7 @@ from banger.drivers.dns.unwired import Unwired
 from banger.drivers.guest.guest import LinuxGuest
 from banger.drivers.guest.initrd import build_initrd
 from banger.drivers.image.builder import DebianBuilder
+from banger.drivers.image.importer import ArchiveImporter
 from banger.drivers.network.tap import Tap
 from banger.drivers.network.user import User
 from banger.drivers.storage.copy import Copy
@@ -110,6 +111,7 @@ def drivers(
 ) -> Drivers:
     """Every driver by its name."""
     free = settings.min_free_bytes
+    run_as = _NOBODY if uid == 0 else None
     snapshots = DmSnapshot(free, Privilege(), uid)
     stores = (snapshots, Qcow2(free), Reflink(free), Copy(free))
     nameservers = settings.nameservers or host_nameservers()
@@ -124,6 +126,7 @@ def drivers(
         networks={network.name: network for network in networks},
         work_disk=WorkDisks(free),
         builder=DebianBuilder(build_initrd),
+        importer=ArchiveImporter(run_as),
         guest=LinuxGuest(),
         names=MapdnsNames(
             Records(paths.dns_records), functools.partial(resolver, settings, uid), uid

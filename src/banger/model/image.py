@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 DEFAULT_IMAGE = "debian"
 #: The image with Docker in it that is built on demand.
@@ -46,6 +48,9 @@ class Image:
     ``docker``: it was built with Docker in it.
     ``own_boot``: its kernel is somebody's own; then its initrd may be any or none, and the folder
     ``modules`` may be there. ``origin`` says in words how it was made, unless it was built.
+    ``carries_agent``: banger has put into it what its agent needs, whatever else is in it.
+    ``container`` is how the configuration of an imported OCI image would start it: ``Env``,
+    ``Entrypoint``, ``Cmd``, ``WorkingDir`` and ``User``, where they are given.
     """
 
     id: str
@@ -63,3 +68,5 @@ class Image:
     own_list: bool = False
     own_boot: bool = False
     origin: str = ""
+    carries_agent: bool = False
+    container: Mapping[str, Any] = field(default_factory=dict)

@@ -201,6 +201,34 @@ class AwaitGuest(VMStep):
             await asyncio.gather(gone, answers, return_exceptions=True)
 
     async def _answers(self, vm: VM, timeout: float) -> None:
+        ways = [self._ssh(vm, timeout)]
+        image = self.context.images.get(vm.spec.image_id) if vm.spec.image_id else None
+        if image is not None and image.carries_agent and not vm.spec.rootfs:
+            # Whether it has an SSH server, nobody knows; the agent is there for sure.
+            ways.append(self._agent(vm, timeout))
+        tasks = [asyncio.create_task(way) for way in ways]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _agent(self, vm: VM, timeout: float) -> None:
+        deadline = asyncio.get_running_loop().time() + timeout
+        while True:
+            try:
+                left = deadline - asyncio.get_running_loop().time()
+                await self.context.agent(vm).ping(timeout=max(left, 0.1))
+            except BangerError:
+                await asyncio.sleep(_READY_PAUSE)
+            else:
+                return
+
+    async def _ssh(self, vm: VM, timeout: float) -> None:
         guest = self.context.drivers.guest
         while not await guest.ssh_banner(  # noqa: ASYNC110 - the guest sends no event
             vm.lease.ssh_host, vm.lease.ssh_port, timeout=timeout

@@ -9,7 +9,7 @@ from typing import Any
 
 from banger.drivers.dns.base import NameService
 from banger.drivers.guest.base import Guest, GuestAgent
-from banger.drivers.image.base import ImageBuilder
+from banger.drivers.image.base import ImageBuilder, ImageImporter
 from banger.drivers.network.base import Network
 from banger.drivers.storage.base import RootfsStore, WorkDisk
 from banger.drivers.vmm.base import VMM
@@ -45,6 +45,7 @@ class Drivers:
     networks: Mapping[str, Network]
     work_disk: WorkDisk
     builder: ImageBuilder
+    importer: ImageImporter
     guest: Guest
     names: NameService
     choose: Callable[[], Awaitable[Choice]]

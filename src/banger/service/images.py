@@ -85,12 +85,7 @@ class ImageService:
         if repeated is not None:
             return repeated
         check_name(request.name, "image")
-        if not MIN_IMAGE_BYTES <= request.size_bytes <= MAX_DISK_BYTES:
-            raise InvalidInput(
-                f"the image size {request.size_bytes} bytes is out of range",
-                cause=f"it must lie between {MIN_IMAGE_BYTES} and {MAX_DISK_BYTES}",
-                resolution="banger image build --size 8G",
-            )
+        check_image_size(request.size_bytes, "build")
         known = self._context.images.by_name(request.name)
         if known is not None and not request.rebuild:
             self._refuse_existing(known)
@@ -172,6 +167,16 @@ def _needs_its_list(known: Image) -> InvalidInput:
 
 def _list_option(known: Image) -> str:
     return " --packages FILE" if known.own_list else ""
+
+
+def check_image_size(size_bytes: int, verb: str) -> None:
+    """Raises ``InvalidInput`` for a root file system that no image can have."""
+    if not MIN_IMAGE_BYTES <= size_bytes <= MAX_DISK_BYTES:
+        raise InvalidInput(
+            f"the image size {size_bytes} bytes is out of range",
+            cause=f"it must lie between {MIN_IMAGE_BYTES} and {MAX_DISK_BYTES}",
+            resolution=f"banger image {verb} --size 8G",
+        )
 
 
 def sha256(text: str) -> str:

@@ -87,6 +87,8 @@ class OwnImageService:
             row,
             own_boot=bool(vm.spec.kernel),
             docker=base.docker if base else False,
+            carries_agent=base.carries_agent if base and not vm.spec.rootfs else False,
+            container=base.container if base and not vm.spec.rootfs else {},
             origin=f"kept from a VM of {source}",
         )
 

@@ -10,6 +10,7 @@ from banger.service.delete import DeletePlan
 from banger.service.halt import ExitPlan, KillPlan, StopPlan
 from banger.service.image_delete import ImageDeletePlan
 from banger.service.image_rename import ImageRenamePlan
+from banger.service.importing import ImportPlan
 from banger.service.keep import KeepPlan
 from banger.service.pause import PausePlan, ResumePlan
 from banger.service.reach import ForwardPlan, NatPlan
@@ -40,6 +41,7 @@ _ALL: tuple[type[TargetPlan], ...] = (
     BuildPlan,
     RegisterPlan,
     KeepPlan,
+    ImportPlan,
     ImageRenamePlan,
     ImageDeletePlan,
 )

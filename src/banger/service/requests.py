@@ -64,3 +64,15 @@ class BuildRequest:
     size_bytes: int = DEFAULT_IMAGE_BYTES
     docker: bool | None = None
     rebuild: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRequest:
+    """Fields of ``POST /v1/images:import``. Paths are absolute; the last three may be empty."""
+
+    name: str
+    archive: str
+    size_bytes: int = DEFAULT_IMAGE_BYTES
+    kernel: str = ""
+    initrd: str = ""
+    modules: str = ""

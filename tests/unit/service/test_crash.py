@@ -22,7 +22,7 @@ from banger.model.network import Forward, Reach
 from banger.model.operation import Operation, OperationStatus
 from banger.service import record
 from banger.service.plans import PLANS, all_failpoints
-from banger.service.requests import BuildRequest, CreateRequest, SetRequest
+from banger.service.requests import BuildRequest, CreateRequest, ImportRequest, SetRequest
 from banger.service.supervision import admit_exit
 from tests.fakes.boot_files import own_files
 from tests.fakes.house import House
@@ -74,6 +74,12 @@ async def _exit(house: House) -> Operation:
     return admit_exit(house.context, house.operations, house.vms.get("web"))
 
 
+def _import(house: House) -> Awaitable[Operation]:
+    archive = house.context.paths.cache / "box.tar"
+    archive.write_text("layers")
+    return house.importing.import_image(ImportRequest("box", str(archive)))
+
+
 #: kind -> (state before, the command, the name to look at afterwards).
 SCENARIOS: dict[str, tuple[Callable[[House], Awaitable[None]], Scenario]] = {
     "image.build": (_nothing, lambda h: h.images.build(BuildRequest())),
@@ -81,6 +87,7 @@ SCENARIOS: dict[str, tuple[Callable[[House], Awaitable[None]], Scenario]] = {
         _image,
         lambda h: h.own_images.register("own", own_files(h.context.paths.cache / "own")),
     ),
+    "image.import": (_image, _import),
     "image.keep": (_stopped, lambda h: h.own_images.keep("web", "kept")),
     "image.rename": (_stopped, lambda h: h.images.rename("debian", "other")),
     "image.delete": (_image, lambda h: h.images.delete("debian")),
@@ -236,6 +243,7 @@ def _done_already(house: House, kind: str) -> bool:
         "image.build": image is not None,
         "image.delete": image is None,
         "image.register": house.context.images.by_name("own") is not None,
+        "image.import": house.context.images.by_name("box") is not None,
         "image.keep": house.context.images.by_name("kept") is not None,
         "image.rename": house.context.images.by_name("other") is not None,
         "vm.create": vm is not None,

@@ -11,7 +11,7 @@ from banger.api import image_bodies, requests
 from banger.daemon.endpoint import Endpoint, answer, read_body, read_key, read_query
 from banger.daemon.ports import Prunable
 from banger.daemon.views import view_prunable
-from banger.service.requests import CreateRequest
+from banger.service.requests import CreateRequest, ImportRequest
 
 
 class Register(Endpoint):
@@ -35,6 +35,24 @@ class Keep(Endpoint):
         key = read_key(request)
         body = await read_body(request, requests.KeepImage)
         return self.accepted(await self.services.own_images.keep(body.vm, body.name, key))
+
+
+class Import(Endpoint):
+    """``/v1/images:import``"""
+
+    async def post(self, request: Request) -> Response:
+        read_query(request)
+        key = read_key(request)
+        body = await read_body(request, requests.ImportImage)
+        asked = ImportRequest(
+            name=body.name,
+            archive=body.archive,
+            size_bytes=body.size_bytes,
+            kernel=body.kernel,
+            initrd=body.initrd,
+            modules=body.modules,
+        )
+        return self.accepted(await self.services.importing.import_image(asked, key))
 
 
 class Prune(Endpoint):

@@ -78,46 +78,50 @@ class ImageBuilder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ImportSpec:
-    """What is imported, and what it is given to boot.
+    """What is imported. ``archive`` is a file or an OCI layout folder.
 
-    ``archive`` is a file or an OCI layout folder. ``base`` is the folder of an image of banger's
-    own, whose kernel of ``kernel_version``, modules and initrd it gets; an archive that banger has
-    exported brings its own and needs none.
+    ``base`` is the folder of an image of banger's own. From it comes the Python of the agent, and
+    the modules of its kernel, whose version is ``modules``; none if that is empty. An archive that
+    banger has exported needs no base, and brings its kernel and the size of its file system.
     """
 
     archive: Path
     size_bytes: int
-    base: Path
-    kernel_version: str
+    base: Path | None = None
+    modules: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportedImage:
-    """What an import left in its folder, and what is known of it. See ``Image`` for the fields.
+    """What is known of an imported image. See ``Image`` for the fields.
 
-    ``config`` is how a container of it would be started: ``Env``, ``Entrypoint``, ``Cmd``,
-    ``WorkingDir`` and ``User``, each as it is in OCI's image configuration.
+    ``exported_sha256`` is what ``rootfs_sha256`` must become, empty if nobody has said.
     """
 
     size_bytes: int
-    allocated_bytes: int
-    rootfs_sha256: str
-    kernel_version: str
     suite: str = ""
     origin: str = ""
+    docker: bool = False
     own_boot: bool = False
-    config: Mapping[str, object] = field(default_factory=dict)
+    carries_agent: bool = False
+    exported_sha256: str = ""
+    container: Mapping[str, object] = field(default_factory=dict)
 
 
 class ImageImporter(Protocol):
-    """Makes images out of archives of anybody's."""
+    """Makes root file systems out of archives of anybody's."""
 
-    async def import_image(
+    async def unpack(
         self, spec: ImportSpec, folders: BuildFolders, progress: ProgressCallback
     ) -> ImportedImage:
-        """Import. No name in the archive becomes a path of the host, and nothing is mounted.
+        """Make ``rootfs.ext4`` in ``folders.target``, and ``vmlinux`` and ``initrd.cpio`` if the
+        archive brings them. No name in it becomes a path of the host, and nothing is mounted.
 
         Raises ``InvalidInput`` for an archive that is damaged, hostile or not for this machine,
-        ``HostNotReady`` for a missing program or short space.
+        ``HostNotReady`` for a missing program.
         """
+        ...
+
+    def brings_kernel(self, archive: Path) -> bool:
+        """Whether banger has exported the archive, by its first bytes alone."""
         ...

@@ -21,9 +21,13 @@ _LIBRARIES = "/usr/lib/x86_64-linux-gnu"
 #: What Debian's python3 is linked with; its other modules are in the program itself.
 _NEEDED = ("libc.so.6", "libm.so.6", "libz.so.1", "libexpat.so.1")
 _LOADER = "ld-linux-x86-64.so.2"
-#: What Python reads before the first line of a program. All else is in it ("frozen").
-_LIBRARY = ("os.py", *(f"encodings/{name}.py" for name in ("__init__", "aliases", "utf_8",
-            "latin_1", "ascii")))  # fmt: skip
+#: What Python and the agent read of its library. All else is in the program ("frozen").
+_LIBRARY = (
+    *("os.py", "__future__.py"),
+    *(f"encodings/{name}.py" for name in ("__init__", "aliases", "utf_8", "latin_1", "ascii")),
+)
+#: What the agent uses and Debian does not build into the program itself.
+_MODULE = "_json"
 _LINK = re.compile(r'Fast link dest: "([^"]+)"')
 
 
@@ -54,6 +58,9 @@ class GuestParts:
             source = f"{_LIBRARIES}/{target or library}"
             lines.append(f"dump -p {source} python/lib/{library}")
         lines += [f"dump /usr/lib/{name}/{file} python/lib/{name}/{file}" for file in _LIBRARY]
+        module = f"lib/{name}/lib-dynload/{_MODULE}.cpython-{name[6:].replace('.', '')}"
+        module += "-x86_64-linux-gnu.so"
+        lines.append(f"dump /usr/{module} python/{module}")
         await self._script(*lines)
         return "python" if (self.work / "python/python3").exists() else ""
 

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import functools
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from banger.drivers.image import confined, rootfs, workspace
+from banger.drivers.image import confined, own_archive, rootfs, workspace
 from banger.drivers.image.base import BuildFolders, ImportedImage, ImportSpec, ProgressCallback
-from banger.drivers.image.confined import Archive, Confined
-from banger.drivers.image.digest import content_sha256
+from banger.drivers.image.confined import Confined
 from banger.drivers.image.guest_parts import GuestParts
 from banger.drivers.image.overlay import EPOCH
-from banger.errors import BangerError, CommandFailed, InvalidInput
+from banger.errors import CommandFailed
 from banger.host.command import Command, find_program, run
 from banger.host.ext_files import dropping
-from banger.host.files import allocated_bytes, copy_sparse, explained, free_bytes, sync_folder
+from banger.host.files import copy_sparse, explained, remove_tree
 from banger.host.threads import in_thread
 
 #: Program -> Debian package.
@@ -37,7 +36,7 @@ class ArchiveImporter:
 
     run_as: tuple[int, int] | None = None
 
-    async def import_image(
+    async def unpack(
         self, spec: ImportSpec, folders: BuildFolders, progress: ProgressCallback
     ) -> ImportedImage:
         """See ``ImageImporter``."""
@@ -49,54 +48,61 @@ class ArchiveImporter:
             work.mkdir(mode=0o700, exist_ok=True)
             if self.run_as is not None:
                 os.chown(work, *self.run_as)
+        mark = workspace.mark(folders.scratch)
         with confined.opened(spec.archive) as archive:
-            reader = Confined(
-                archive, work, folders.log, workspace.mark(folders.scratch), self.run_as
-            )
-            return await _Import(spec, folders, progress, archive, reader, self.run_as).run()
+            reader = Confined(archive, work, folders.log, mark, self.run_as)
+            imported = await _Import(spec, folders.target, progress, reader).run()
+        await in_thread(lambda _: remove_tree(folders.scratch))
+        return imported
+
+    def brings_kernel(self, archive: Path) -> bool:
+        """See ``ImageImporter``."""
+        return own_archive.is_ours(archive)
 
 
 @dataclass(frozen=True, slots=True)
 class _Import:
     spec: ImportSpec
-    folders: BuildFolders
+    target: Path
     progress: ProgressCallback
-    archive: Archive
     reader: Confined
-    run_as: tuple[int, int] | None
 
     @property
     def image(self) -> Path:
-        return self.folders.target / "rootfs.ext4"
+        return self.target / "rootfs.ext4"
 
     async def run(self) -> ImportedImage:
-        order = {"architecture": _ARCHITECTURE}
+        order: dict[str, object] = {"architecture": _ARCHITECTURE}
         read = await self._read(order)
         own = read.get("own")
-        size = own["size_bytes"] if own else self.spec.size_bytes
+        size = int(own["size_bytes"]) if own else self.spec.size_bytes
         self.progress(FILL, None, "making the file system")
-        with explained(f"make {self.image}"), self.image.open("xb") as file:
+        with explained(f"make {self.image}"), self.image.open("wb") as file:
             file.truncate(size)
-        parts: dict[str, str] = {"modules": "", "python": ""}
         if own is None:
             await run(format_command(self.image, _uuid(str(read["identity"]), size), size))
-            parts = await self._parts()
+        parts = await self._parts() if own is None else {"modules": "", "python": ""}
         with explained(f"open {self.image}"), self.image.open("r+b") as file:
             told = self._told(FILL)
             await self.reader.call("write", {**order, **parts}, told, image=file.fileno())
-        await self._boot_files(own)
-        digest = await self._check()
-        if own and own.get("rootfs_sha256") != digest:
-            raise confined.refusal(self.spec.archive, "its root file system is not what was exported")
+        await self._check()
+        source = self.spec.archive.name
+        if own is None:
+            return ImportedImage(
+                size,
+                origin=f"imported from {source}",
+                carries_agent=bool(parts["python"]),
+                container=read["config"],
+            )
+        await self._boot_files(own["files"])
         return ImportedImage(
-            size_bytes=size,
-            allocated_bytes=allocated_bytes(self.image),
-            rootfs_sha256=digest,
-            kernel_version=own.get("kernel_version", "") if own else self.spec.kernel_version,
-            suite=own.get("suite", "") if own else "",
-            origin=own.get("origin", "") if own else f"imported from {self.spec.archive.name}",
-            own_boot=bool(own) and "initrd.cpio" not in own["files"],
-            config=read.get("config", {}),
+            size,
+            suite=own.get("suite", ""),
+            origin=own.get("origin", "") or f"imported from {source}",
+            docker=own["docker"],
+            own_boot=own["own_boot"],
+            carries_agent=own["carries_agent"],
+            exported_sha256=own.get("rootfs_sha256", ""),
         )
 
     async def _read(self, order: Mapping[str, object]) -> dict[str, Any]:
@@ -110,37 +116,30 @@ class _Import:
 
     async def _parts(self) -> dict[str, str]:
         """What a foreign image lacks: folders in the work folder."""
-        self.progress(FILL, None, "taking kernel modules and Python from the default image")
-        parts = GuestParts(self.spec.base / "rootfs.ext4", self.reader.work, self.run_as)
-        version = self.spec.kernel_version
-        return {
-            "modules": await parts.modules(version) if version else "",
-            "python": await parts.python(),
-        }
+        if self.spec.base is None:
+            return {"modules": "", "python": ""}
+        self.progress(FILL, None, "taking Python and kernel modules from the default image")
+        rootfs_of_base = self.spec.base / "rootfs.ext4"
+        parts = GuestParts(rootfs_of_base, self.reader.work, self.reader.run_as)
+        version = self.spec.modules
+        modules = await parts.modules(version) if version else ""
+        return {"modules": modules, "python": await parts.python()}
 
-    async def _boot_files(self, own: Mapping[str, Any] | None) -> None:
-        folder = self.reader.work if own else self.spec.base
-        for name in own["files"] if own else ("vmlinux", "initrd.cpio"):
-            target = self.folders.target / name
-            with explained(f"copy {folder / name}"):
-                await in_thread(lambda stopped, n=name, t=target: copy_sparse(folder / n, t, stopped))
-                target.chmod(0o444)
+    async def _boot_files(self, names: Sequence[str]) -> None:
+        for name in names:
+            source, target = self.reader.work / name, self.target / name
+            with explained(f"copy {source}"):
+                await in_thread(functools.partial(copy_sparse, source, target))
 
-    async def _check(self) -> str:
+    async def _check(self) -> None:
         self.progress(VERIFY, None, "checking the file system")
         with explained(f"open {self.image}"), self.image.open("rb") as file:
             self.image.chmod(0o444)
             try:
-                await run(check_command(file.fileno(), self.run_as))
+                await run(check_command(file.fileno(), self.reader.run_as))
             except CommandFailed as error:
-                raise confined.refusal(
-                    self.spec.archive, f"its file system is damaged: {error.cause}"
-                ) from error
-            self.progress(VERIFY, None, "computing the digest")
-            digest = await in_thread(lambda _: content_sha256(self.image))
-            await in_thread(lambda _: os.fsync(file.fileno()))
-        await in_thread(lambda _: sync_folder(self.folders.target))
-        return digest
+                cause = f"its file system is damaged: {error.cause}"
+                raise confined.refusal(self.spec.archive, cause) from error
 
     def _told(self, phase: str) -> confined.Told:
         return lambda fraction, text: self.progress(phase, fraction, text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
+from pathlib import Path
 
 from banger.drivers.image.unpack.limits import Refused
 from banger.drivers.image.unpack.sparse import Piece
@@ -34,7 +35,7 @@ class Extras:
         return whole(self._file)
 
     def agent(self, python: str, environment: Mapping[str, str]) -> None:
-        """The folder of banger's own: a Python of its own, whatever the image has, and the environment."""
+        """The folder of banger's own: a Python, whatever the image has, and the environment."""
         self._tree.drop(FOLDER)
         self._tree.put(FOLDER, Node("folder", 0o755, mtime=_EPOCH))
         if python:
@@ -51,7 +52,7 @@ class Extras:
             for entry in sorted(found, key=lambda entry: entry.name):
                 path = target + b"/" + os.fsencode(entry.name)
                 if entry.is_symlink():
-                    link = os.fsencode(os.readlink(entry.path))
+                    link = os.fsencode(Path(entry.path).readlink())
                     node = Node("symlink", 0o777, mtime=_EPOCH, size=len(link), target=link)
                     self._tree.put(path, node)
                 elif entry.is_dir():
@@ -81,7 +82,7 @@ def environment_of(config: Mapping[str, object]) -> dict[str, str]:
 
 
 def _content(path: str) -> bytes:
-    with open(path, "rb") as file:  # noqa: PTH123 - this process is quick without pathlib
+    with Path(path).open("rb") as file:
         content = file.read(_MAX_FILE + 1)
     if len(content) > _MAX_FILE:
         raise Refused(f"{path} is too large to be added")

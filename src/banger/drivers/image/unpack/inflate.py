@@ -63,9 +63,7 @@ def opened(name: str) -> Window:
     return whole(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC))
 
 
-def _write(
-    chunks: Iterator[bytes], limit: int, name: str, step: Step
-) -> tuple[Window, str]:
+def _write(chunks: Iterator[bytes], limit: int, name: str, step: Step) -> tuple[Window, str]:
     digest, done = hashlib.sha256(), 0
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(name, flags, 0o600)

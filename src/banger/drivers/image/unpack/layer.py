@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from banger.drivers.image.unpack.limits import MAX_ENTRIES, MAX_PATH, MAX_TOTAL_BYTES, Refused, shown
+from banger.drivers.image.unpack.limits import (
+    MAX_ENTRIES,
+    MAX_PATH,
+    MAX_TOTAL_BYTES,
+    Refused,
+    shown,
+)
 from banger.drivers.image.unpack.tar import Entry, entries
 from banger.drivers.image.unpack.tree import Node, Tree, split
 from banger.drivers.image.unpack.window import Window

@@ -94,9 +94,7 @@ def _oci(members: Members, architecture: str) -> Found:
         )
     descriptor = chosen[0]
     digest = str(descriptor["digest"])
-    manifest = mapping(
-        document(blob(members, descriptor), "the manifest", digest), "the manifest"
-    )
+    manifest = mapping(document(blob(members, descriptor), "the manifest", digest), "the manifest")
     described = mapping(manifest.get("config"), "the manifest's config")
     text = document(blob(members, described), "the configuration", str(described["digest"]))
     config = mapping(text, "the configuration")
@@ -105,7 +103,7 @@ def _oci(members: Members, architecture: str) -> Found:
     diff_ids = _diff_ids(config, len(entries))
     layers = []
     for entry, diff_id in zip(entries, diff_ids, strict=True):
-        entry = mapping(entry, "a layer's descriptor")  # noqa: PLW2901 - the same, checked
+        entry = mapping(entry, "a layer's descriptor")
         kind = str(entry.get("mediaType", ""))
         if kind not in _LAYERS:
             raise Refused(f"a layer is of the kind {shown(kind.encode())}: {_why(kind)}")
@@ -132,7 +130,7 @@ def _choose(
         raise Refused(f"an index has {len(entries)} entries")
     chosen: dict[str, dict[str, Any]] = {}
     for entry in entries:
-        entry = mapping(entry, "an entry of the index")  # noqa: PLW2901 - the same, checked
+        entry = mapping(entry, "an entry of the index")
         kind, digest = str(entry.get("mediaType", _MANIFESTS[0])), str(entry.get("digest", ""))
         platform = mapping(entry.get("platform", {}), "a platform")
         if platform.get("os", "linux") != "linux":

@@ -15,7 +15,8 @@ from banger.drivers.image.unpack.window import CHUNK, Window
 RECORD, ROOTFS, KERNEL, INITRD = "banger-image.json", "rootfs.ext4", "vmlinux", "initrd.cpio"
 FORMAT = 1
 #: What is taken over from the record, beside what is measured anew.
-_TEXTS = ("suite", "kernel_version", "rootfs_sha256", "origin")
+_TEXTS = ("suite", "rootfs_sha256", "origin")
+_FLAGS = ("docker", "own_boot", "carries_agent")
 _MAX_TEXT = 1000
 
 
@@ -57,7 +58,12 @@ def read(image: OwnImage, step: inflate.Step) -> dict[str, Any]:
     kept = {key: image.record[key] for key in _TEXTS if isinstance(image.record.get(key), str)}
     if any(len(text) > _MAX_TEXT for text in kept.values()):
         raise Refused(f"its {RECORD} has a text of more than {_MAX_TEXT} characters")
-    return {**kept, "size_bytes": image.rootfs.size, "files": sorted(image.files)}
+    return {
+        **kept,
+        **{key: image.record.get(key) is True for key in _FLAGS},
+        "size_bytes": image.rootfs.size,
+        "files": sorted(image.files),
+    }
 
 
 def write(image: OwnImage, descriptor: int, step: inflate.Step) -> None:
@@ -72,4 +78,3 @@ def write(image: OwnImage, descriptor: int, step: inflate.Step) -> None:
             start += len(data)
             done += len(data)
             step(done)
-

@@ -13,6 +13,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from banger.drivers.image.unpack import extras, inflate, members, own
@@ -76,7 +77,7 @@ class Work:
             raise Refused("there is nothing in it")
         added = extras.Extras(tree, "extras")
         if self._order["modules"]:
-            target = b"lib/modules/" + os.fsencode(os.path.basename(self._order["modules"]))
+            target = b"lib/modules/" + os.fsencode(Path(self._order["modules"]).name)
             added.folder(self._order["modules"], target)
         added.agent(self._order["python"], extras.environment_of(found.config))
         tree.drop(b"lost+found")
@@ -85,7 +86,7 @@ class Work:
         return {"inodes": Ext4Writer(image, sources, step).write(tree.root)}
 
     def _archive(self) -> Window | None:
-        if os.path.exists(_OUTER):
+        if Path(_OUTER).exists():
             return inflate.opened(_OUTER)
         descriptor = int(self._order["archive"])
         return None if descriptor < 0 else whole(descriptor)
@@ -95,11 +96,11 @@ class Work:
         if archive is None:
             named = {name: whole(number) for name, number in self._order["members"].items()}
             return None, find(named, None, self._order["architecture"])
-        if compression_of(archive) and os.path.exists(_OUTER):
-            raise Refused("it is compressed twice")
-        if compression_of(archive) == "gzip":
+        if compression_of(archive) == "gzip" and not Path(_OUTER).exists():
             step = self._step("unpacking the archive", 0)
             archive, _ = inflate.unpack(archive, _OUTER, step)
+        if compression_of(archive):
+            raise Refused("it is compressed twice")
         found = members.of_archive(archive)
         image = own.find(archive, found)
         return archive, image or find(found, archive, self._order["architecture"])
@@ -133,7 +134,7 @@ class Work:
             if now - self._told >= _QUIET:
                 self._told = now
                 fraction = min(done / whole_size, 1.0) if whole_size else -1
-                print(f"progress {fraction:.3f} {text}", flush=True)
+                _tell("progress", [fraction, text])
 
         return step
 
@@ -141,6 +142,11 @@ class Work:
 def _check(layer: Layer, digest: str, number: int) -> None:
     if layer.diff_id and f"sha256:{digest}" != layer.diff_id:
         raise Refused(f"layer {number} does not unpack to what its digest {layer.diff_id} says")
+
+
+def _tell(kind: str, value: object) -> None:
+    sys.stdout.write(f"{kind} {json.dumps(value)}\n")
+    sys.stdout.flush()
 
 
 def _size(window: Window) -> int:
@@ -156,8 +162,8 @@ def main() -> None:
     try:
         result = work.read() if order["verb"] == "read" else work.write()
     except Refused as refused:
-        print("refused " + json.dumps(str(refused)), flush=True)
+        _tell("refused", str(refused))
     except MemoryError:
-        print("refused " + json.dumps("it needs too much memory"), flush=True)
+        _tell("refused", "it needs too much memory")
     else:
-        print("result " + json.dumps(result), flush=True)
+        _tell("result", result)

@@ -1,4 +1,4 @@
-"""The maps of GNU tar's sparse files: where the bytes that are there lie (old form; pax 0.0-1.0)."""
+"""The maps of GNU tar's sparse files: where the bytes that are there lie (all forms)."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _number(field: bytes) -> int:
     if field[0] == 0x80:
         return int.from_bytes(field[1:], "big")
     digits = field.strip(b" \0")
-    if not digits.isdigit() and digits or b"8" in digits or b"9" in digits:
+    if (not digits.isdigit() and digits) or b"8" in digits or b"9" in digits:
         raise Refused("a sparse file's header is malformed")
     return int(digits or b"0", 8)
 

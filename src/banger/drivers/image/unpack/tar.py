@@ -93,7 +93,8 @@ def _entry(
     end = content + _padded(stored)
     if content + stored > window.size:
         raise Refused(f"it ends in the middle of {shown(name)}")
-    size, pieces, real = stored, (Piece(0, content, stored),) if stored else (), name
+    size, real = stored, name
+    pieces: tuple[Piece, ...] = (Piece(0, content, stored),) if stored else ()
     if flag == b"S":
         size, pieces, end = sparse.old(window, header, content, stored)
     elif kind == "file" and any(key.startswith(b"GNU.sparse.") for key in pax):
@@ -133,7 +134,7 @@ def number(field: bytes) -> int:
 
 def records(data: bytes) -> dict[bytes, bytes]:
     """The records of a pax header, each ``LENGTH KEY=VALUE`` and a line end."""
-    found = {}
+    found: dict[bytes, bytes] = {}
     position = 0
     while position < len(data):
         if not any(data[position : position + 1]):
