@@ -84,6 +84,8 @@ class FakeDaemon:
         """What a real daemon publishes about an operation that ended."""
         kind = "image" if operation["kind"].startswith("image") else "vm"
         table = self.images if kind == "image" else self.vms
+        if operation["kind"] == "image.build":
+            target = next((i for i in table.values() if i["name"] == target["name"]), target)
         gone = target["id"] not in table
         target["generation"] = target.get("generation", 0) + 1
         self.publish(f"{kind}-deleted" if gone else kind, target)

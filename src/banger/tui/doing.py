@@ -83,7 +83,9 @@ class Doing(App[None]):
 
     def _tell_end(self, operation: OperationView) -> None:
         failed = operation_failure(operation)
-        if failed is not None:
+        if operation["status"] == "cancelled":
+            self.said = f"○ {label(operation)} cancelled"
+        elif failed is not None:
             self.said = f"✗ {label(operation)} {operation['status']}"
             self._trouble = failed
         else:

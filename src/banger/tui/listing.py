@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
-from textual.binding import BindingType
 from textual.geometry import Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
@@ -59,10 +58,8 @@ def fit(columns: Sequence[Column], width: int) -> list[tuple[Column, int]]:
     return fitted
 
 
-class Listing(ScrollView, can_focus=True):
+class Listing(ScrollView, can_focus=True, inherit_bindings=False):
     """``cell(id, column, width)`` gives the texts; ids stand for the objects."""
-
-    BINDINGS: ClassVar[list[BindingType]] = []
 
     class Moved(Message):
         """The cursor stands on another object, or on none."""

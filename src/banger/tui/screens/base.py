@@ -19,6 +19,8 @@ class WorldScreen(Screen[None]):
 
     #: What the header calls the screen.
     WHERE = ""
+    #: Whether its widgets are there.
+    _ready = False
 
     def where(self) -> str:
         """What the header calls the place."""
@@ -53,6 +55,7 @@ class WorldScreen(Screen[None]):
         yield Keys(id="keys")
 
     def on_mount(self) -> None:
+        self._ready = True
         self.query_one("#failure").display = False
         self.listing.use_tones(self.ui.tones)
         self.listing.focus()
@@ -70,7 +73,7 @@ class WorldScreen(Screen[None]):
 
     def world_changed(self) -> None:
         """Draw everything that may have changed."""
-        if self.is_mounted:
+        if self._ready:
             self.draw_body()
             self.draw_bars()
 

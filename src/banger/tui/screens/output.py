@@ -22,6 +22,9 @@ from banger.tui.sheet import Sheet
 from banger.tui.tabs.log_text import ConsoleLines
 from banger.tui.themes import Tones
 
+#: Percent of the screen's width that the output takes, as in ``banger.tcss``.
+WIDTH = 96
+
 
 class OutputScreen(ModalScreen[None]):
     """Runs ``banger WORDS`` and shows what it prints."""
@@ -46,7 +49,7 @@ class OutputScreen(ModalScreen[None]):
         self._words = words
         self._tones = tones
         self._lines = ConsoleLines()
-        self._running = True
+        self._alive = True
         self._command = CapturedCommand(words, lambda piece: self._post(piece))
 
     def _post(self, piece: bytes) -> None:
@@ -63,13 +66,13 @@ class OutputScreen(ModalScreen[None]):
         self.run_worker(self._run(), exclusive=False)
 
     async def _run(self) -> None:
-        columns = max(40, self.query_one("#output").size.width - 4)
+        columns = max(40, self.app.size.width * WIDTH // 100 - 4)
         try:
             status = await asyncio.to_thread(self._command.run, columns)
             text, tone = f"ended with status {status}; Esc closes", "bad" if status else "good"
         except BangerError as error:
             text, tone = f"✗ {error.brief}: {error.cause}", "bad"
-        self._running = False
+        self._alive = False
         if self.is_mounted:
             self.query_one("#ended", Static).update(Text(text, self._tones[tone]))
 
@@ -82,7 +85,7 @@ class OutputScreen(ModalScreen[None]):
         self.query_one(Sheet).scroll_relative(y=lines, animate=False)
 
     def action_close(self) -> None:
-        if self._running:
+        if self._alive:
             self._command.interrupt()
         else:
             self.dismiss()
