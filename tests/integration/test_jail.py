@@ -90,6 +90,9 @@ def test_a_start_and_an_end(call: JailStart, folder: Path) -> None:
     assert record is not None
     assert record.runtime == str(folder)
     assert Path(f"/proc/{pid}").stat().st_uid == record.uid
+    # Its user finds it, also when its process is gone and it is all that is left.
+    listed = subprocess.run(["ls", JAILS], user=USER, capture_output=True, text=True, check=True)
+    assert jail_of(call).name in listed.stdout.split()
     sockets = list((jail_of(call) / "s").iterdir())
     assert {(path.stat().st_uid, path.stat().st_mode & 0o777) for path in sockets} == {
         (USER, 0o600)
@@ -239,7 +242,7 @@ def test_another_users_tap_is_not_given(call: JailStart) -> None:
 
 
 def test_what_lies_in_the_way_is_cleared(call: JailStart) -> None:
-    JAILS.mkdir(mode=0o711, exist_ok=True)
+    JAILS.mkdir(mode=0o755, exist_ok=True)
     elsewhere = JAILS / "elsewhere"
     elsewhere.mkdir()
     try:

@@ -101,12 +101,14 @@ def _reserved(mark: str, call: JailStart, caller: int) -> Iterator[JailRecord]:
 
 
 def _make_root(folder: Path) -> None:
+    """Everybody may see which jails there are, as in the arguments of their processes: an
+    ordinary user must find one whose process is gone."""
     with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode=0o711)
+        folder.mkdir(mode=0o755)
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
         raise CallFailed("foreign", f"{folder} is not a folder of root's alone")
-    folder.chmod(0o711)
+    folder.chmod(0o755)
 
 
 @contextlib.contextmanager
