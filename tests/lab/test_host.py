@@ -102,6 +102,7 @@ def test_a_restarted_host_loses_nothing(dev: LabHome, lab: Session) -> None:
     before = _vm(dev, "one")
     host_restart.restart(dev)
     host_restart.until_found_ended(dev, "one")
+    assert ".vm" not in lab.shell("cat /etc/hosts")  # nobody can answer under its name
     dev.ok("start", "one")
     assert _objects(lab) == {"dm": 1, "tap": 1, "table": 1, "loop": 2, "vmm": 1}
     assert dev.ok("exec", "one", "--", "cat", "/root/note") == "kept\n"

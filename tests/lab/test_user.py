@@ -130,12 +130,12 @@ def test_a_guest_that_ends_itself_is_recorded(web: CommandLine, command: str, re
     assert (vm["state"], vm["last_exit"]["reason"]) == ("stopped", reason)
 
 
-def test_delete_leaves_nothing(web: CommandLine) -> None:
-    vm = _vm(web)
-    web.ok("rm", "--force", "web")
-    assert web.json("ls") == []
-    assert web.on_host("ip", "link", "show", f"bgr{vm['id']}").returncode != 0
-    assert web.on_host("pgrep", "-f", str(vm["id"])).returncode != 0
-    assert vm["id"].encode() not in web.on_host("cat", "/proc/mounts").stdout
+def test_delete_leaves_nothing(banger: CommandLine) -> None:
+    vm = _vm(banger)  # stopped: running ones are deleted everywhere else
+    banger.ok("rm", "--force", "web")
+    assert banger.json("ls") == []
+    assert banger.on_host("ip", "link", "show", f"bgr{vm['id']}").returncode != 0
+    assert banger.on_host("pgrep", "-f", str(vm["id"])).returncode != 0
+    assert vm["id"].encode() not in banger.on_host("cat", "/proc/mounts").stdout
     home = "$XDG_STATE_HOME/banger/vms $XDG_RUNTIME_DIR/banger/vms"
-    assert web.on_host("sh", "-c", f"find {home} -mindepth 1").stdout == b""
+    assert banger.on_host("sh", "-c", f"find {home} -mindepth 1").stdout == b""
