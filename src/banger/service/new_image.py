@@ -70,6 +70,7 @@ class NewImagePlan(ImagePlan):
     def __init__(self, context: Context, operation: Operation) -> None:
         super().__init__(context, operation)
         self._superseded: Image | None = None
+        self._renamed: Image | None = None
 
     @abstractmethod
     def found(self) -> dict[str, object]:
@@ -93,6 +94,9 @@ class NewImagePlan(ImagePlan):
         if self._superseded is not None:
             files.remove_tree(self.context.paths.image(self._superseded.id))
             self._superseded = None
+        if self._renamed is not None:
+            record.write_image(self.context.paths, self._renamed)
+            self._renamed = None
         image: Image | None = self.context.images.get(self.operation.target_id)
         if image is not None and image.state is ImageState.READY:
             record.write_image(self.context.paths, image)
@@ -100,8 +104,8 @@ class NewImagePlan(ImagePlan):
     def _make_way(self, older: Image) -> None:
         """An image in use goes on under another name; one that nobody uses goes."""
         if self.context.vms.by_image(older.id):
-            renamed = self.context.images.rename(older, f"{older.name}-{older.id[:6]}")
-            self.context.events.publish("image", renamed)
+            self._renamed = self.context.images.rename(older, f"{older.name}-{older.id[:6]}")
+            self.context.events.publish("image", self._renamed)
             return
         self.context.images.delete(older.id)
         self.context.events.publish("image-deleted", {"id": older.id, "name": older.name})
