@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 import os
 import stat
 import time
@@ -119,6 +120,18 @@ async def test_a_launched_guest_runs_and_is_found(vmm: VMM, boot: Boot) -> None:
     assert vmm.find(spec.process_name) == machine
     assert await vmm.run_state(spec.monitor_socket) is RunState.RUNNING
     await until(lambda: b"I run\n" in spec.console_log.read_bytes())
+
+
+async def test_the_configuration_is_that_of_the_running_process(vmm: VMM, boot: Boot) -> None:
+    spec = boot()
+    machine = await vmm.launch(spec)
+    config = vmm.configuration(machine)
+    assert json.loads(json.dumps(config)) == config
+    assert config
+    other = dataclasses.replace(machine, start_ticks=machine.start_ticks + 1)
+    assert vmm.configuration(other) == {}, "another process of the same number"
+    await vmm.kill(machine, spec.process_name)
+    assert vmm.configuration(machine) == {}
 
 
 async def test_only_we_may_use_the_sockets(vmm: VMM, boot: Boot) -> None:

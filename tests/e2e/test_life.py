@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -11,6 +12,12 @@ from typing import Any
 from tests.plain_ssh import config_of, plain
 from tests.plugins.home import Home
 from tests.requirements import needs
+
+#: What a VM keeps whatever becomes of the daemon and its database.
+LASTING = (
+    "id", "name", "state", "image_id", "memory_mib", "address", "mac", "ssh_port", "pid",
+    "created_at", "started_at", "forwards",
+)  # fmt: skip
 
 pytestmark = needs("qemu", "image", "ssh")
 
@@ -91,6 +98,18 @@ def test_a_killed_daemon_costs_nothing(
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert banger.ok("exec", "web", "--", "cat", "/proc/sys/kernel/random/boot_id") == boot
+    # Nor does a lost database: it is made anew from the files beside the disks.
+    banger.ok("vm", "forward", "web", "8097:22")
+    before = {key: value for key, value in _vm(banger, "web").items() if key in LASTING}
+    record = json.loads(banger.paths.vm_record(before["id"]).read_text())
+    assert record["config"]["machine"].startswith("microvm")
+    assert f"banger-{os.geteuid()}-{before['id']}" in " ".join(record["config"]["argv"])
+    os.kill(banger.json("daemon", "status")["pid"], signal.SIGKILL)
+    for path in banger.paths.state.glob("banger.db*"):
+        path.unlink()
+    assert {key: value for key, value in _vm(banger, "web").items() if key in LASTING} == before
+    assert banger.ok("exec", "web", "--", "cat", "/proc/sys/kernel/random/boot_id") == boot
+    assert [image["name"] for image in banger.json("image", "ls")] == ["debian"]
     banger.ok("rm", "--force", "web")
 
 

@@ -96,6 +96,10 @@ class FakeVMM:
     def is_alive(self, machine: Machine, process_name: str) -> bool:
         return self.find(process_name) == machine
 
+    def configuration(self, machine: Machine) -> dict[str, object]:
+        live = [process for process in self._live.values() if process.machine == machine]
+        return {"vcpus": live[0].spec.vcpus} if live else {}
+
     async def wait(self, machine: Machine) -> None:
         for process in self._live.values():
             if process.machine == machine:

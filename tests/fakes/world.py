@@ -97,6 +97,9 @@ class FakeVMM:
     def is_alive(self, machine: Machine, process_name: str) -> bool:
         return self.find(process_name) == machine
 
+    def configuration(self, machine: Machine) -> dict[str, object]:
+        return {"pid": machine.pid}
+
     async def wait(self, machine: Machine) -> None:
         while any(  # noqa: ASYNC110 - the file system of the fake host sends no events
             json.loads(path.read_text()) == asdict(machine) for path in self._folder.iterdir()

@@ -39,6 +39,9 @@ class LateVMM:
     def is_alive(self, machine: Machine, process_name: str) -> bool:
         return self._vmm.is_alive(machine, process_name)
 
+    def configuration(self, machine: Machine) -> dict[str, object]:
+        return self._vmm.configuration(machine)
+
     async def wait(self, machine: Machine) -> None:
         await self._vmm.wait(machine)
 

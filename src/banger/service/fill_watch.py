@@ -131,7 +131,7 @@ class FillWatch:
     def _save(self, vm: VM, state: VMState, problem: dict[str, str]) -> None:
         _log.warning("%s is %s: %s", vm.name, state.value, problem.get("brief", "it has room"))
         changed = self._context.change_vm(vm, state=state, problem=problem)
-        record.write_vm(self._context.paths, changed)
+        record.write_vm(self._context, changed)
 
 
 def problem_of(vm: VM, level: Level) -> dict[str, str]:

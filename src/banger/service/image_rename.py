@@ -9,8 +9,8 @@ from typing import ClassVar
 from banger.host.threads import in_thread
 from banger.model.image import Image
 from banger.model.vm import VM
-from banger.paths import Paths
 from banger.service import record
+from banger.service.context import Context
 from banger.service.new_image import NAME, ImageStep
 from banger.service.steps import Direction, Report, Step
 from banger.service.target_plan import ImagePlan
@@ -56,10 +56,10 @@ class ImageRenamePlan(ImagePlan):
         image = self.context.images.get(self.operation.target_id)
         if image is not None:
             vms = self.context.vms.by_image(image.id)
-            await in_thread(lambda _: _write(self.context.paths, image, vms))
+            await in_thread(lambda _: _write(self.context, image, vms))
 
 
-def _write(paths: Paths, image: Image, vms: Sequence[VM]) -> None:
-    record.write_image(paths, image)
+def _write(context: Context, image: Image, vms: Sequence[VM]) -> None:
+    record.write_image(context.paths, image)
     for vm in vms:
-        record.write_vm(paths, vm)
+        record.write_vm(context, vm)

@@ -11,20 +11,24 @@ from pathlib import Path
 
 import msgspec
 
-from banger.host import files, process
+from banger.host import files
 from banger.model.image import Image
 from banger.model.vm import VM
 from banger.paths import Paths
+from banger.service.context import Context
 
 
-def write_vm(paths: Paths, vm: VM) -> None:
+def write_vm(context: Context, vm: VM) -> None:
     """Write ``vm.json``: our metadata under ``meta``, what the VMM really runs under ``config``.
 
-    Nothing is written for a VM whose folder does not exist (being made or deleted).
+    Nothing runs: ``config`` is empty. Nothing is written for a VM whose folder does not exist
+    (being made or deleted).
     """
+    paths = context.paths
     if not paths.vm(vm.id).is_dir():
         return
-    config = {"argv": process.argv_of(vm.machine.pid)} if vm.machine else {}
+    vmm = context.drivers.vmms.get(vm.spec.vmm)
+    config = vmm.configuration(vm.machine) if vmm is not None and vm.machine is not None else {}
     document = {"meta": msgspec.to_builtins(vm), "config": config}
     files.write_atomic(paths.vm_record(vm.id), json.dumps(document, indent=2) + "\n")
 

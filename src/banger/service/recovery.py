@@ -10,7 +10,7 @@ import logging
 import time
 from typing import Any
 
-from banger.errors import BangerError
+from banger.errors import BangerError, CorruptState
 from banger.host import files
 from banger.model.image import ImageState
 from banger.model.lifecycle import ExitReason, VMState
@@ -22,6 +22,7 @@ from banger.service.names import publication_of
 from banger.service.operations import OperationService
 from banger.service.ssh_files import write_ssh_files
 from banger.service.supervision import admit_exit
+from banger.store.resources import Taken
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ def _write_records(context: Context, operations: OperationService) -> None:
         for vm in context.vms.all():
             busy = operations.busy_with(vm.id) is not None
             if not busy and record.read_vm(paths.vm_record(vm.id)) != vm:
-                record.write_vm(paths, vm)
+                record.write_vm(context, vm)
     except BangerError as error:
         _log.warning("info files are not up to date: %s: %s", error.brief, error.cause)
 
@@ -86,11 +87,11 @@ def _settle(context: Context, operations: OperationService, vm: VM) -> None:
         ended = Exit(ExitReason.STOPPED, time.time(), "found so at start")
         _write(context, vm, state=VMState.STOPPED, last_exit=vm.last_exit or ended)
     else:
-        record.write_vm(context.paths, vm)
+        record.write_vm(context, vm)
 
 
 def _write(context: Context, vm: VM, **changes: Any) -> None:
-    record.write_vm(context.paths, context.change_vm(vm, **changes))
+    record.write_vm(context, context.change_vm(vm, **changes))
 
 
 def rebuild(context: Context) -> None:
@@ -109,11 +110,23 @@ def rebuild(context: Context) -> None:
         if vm is None or vm.id != path.parent.name:
             _log.warning("%s is not readable as a VM", path)
         elif context.vms.get(vm.id) is None:
-            _take_back(context, vm)
-            _log.warning("VM %s was rebuilt from %s", vm.name, path)
+            try:
+                _take_back(context, vm)
+            except Taken as taken:
+                # An older database that came back: another VM of it has what this one had.
+                _log.error("VM %s cannot be rebuilt from %s: %s", vm.name, path, taken)
+            else:
+                _log.warning("VM %s was rebuilt from %s", vm.name, path)
 
 
 def _take_back(context: Context, vm: VM) -> None:
+    if vm.state in (VMState.CREATING, VMState.DELETING):
+        problem = CorruptState(
+            f"{vm.name} may lack a part",
+            cause=f"it was {vm.state.value} when the database was lost",
+            resolution=f"banger rm {vm.name}",
+        )
+        vm = dataclasses.replace(vm, state=VMState.FAILED, problem=problem.as_dict())
     if context.vms.by_name(vm.name) is not None:
         vm = dataclasses.replace(vm, name=f"{vm.name[:57]}-{vm.id[:6]}")
     with context.database.transaction():

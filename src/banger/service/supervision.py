@@ -88,7 +88,7 @@ class Supervisor:
             resolution=f"make room, then banger resume {vm.name}",
         )
         changed = self._context.change_vm(current, state=VMState.PAUSED, problem=problem.as_dict())
-        record.write_vm(paths, changed)
+        record.write_vm(self._context, changed)
 
     def stop(self) -> None:
         """End every watch; the VMs are not touched."""

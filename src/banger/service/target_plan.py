@@ -14,7 +14,6 @@ from banger.model.image import Image
 from banger.model.lifecycle import ExitReason, VMState
 from banger.model.operation import Operation
 from banger.model.vm import VM, Exit
-from banger.paths import Paths
 from banger.service import record
 from banger.service.context import Context
 from banger.service.steps import Plan
@@ -60,12 +59,12 @@ class VMPlan(TargetPlan):
     async def settle(self) -> None:
         vm = self.context.vms.get(self.operation.target_id)
         if vm is not None and vm.generation != self._written:
-            await in_thread(functools.partial(_write, self.context.paths, vm))
+            await in_thread(functools.partial(_write, self.context, vm))
             self._written = vm.generation
 
 
-def _write(paths: Paths, vm: VM, _stopped: Callable[[], bool]) -> None:
-    record.write_vm(paths, vm)
+def _write(context: Context, vm: VM, _stopped: Callable[[], bool]) -> None:
+    record.write_vm(context, vm)
 
 
 class ImagePlan(TargetPlan):

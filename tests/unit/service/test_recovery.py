@@ -80,6 +80,44 @@ async def test_a_lost_database_is_rebuilt_from_the_info_files(tmp_path: Path) ->
     check_invariants(second)
 
 
+def _lose_the_rows(house: House) -> None:
+    with house.context.database.transaction() as connection:
+        for table in ("vm", "image", "resource"):
+            connection.execute(f"DELETE FROM {table}")
+
+
+async def test_a_vm_that_was_half_made_when_the_database_was_lost(tmp_path: Path) -> None:
+    first = await with_running_vm(tmp_path)
+    made = await first.vms.create(CreateRequest(name="half", memory_mib=64))
+    half = (await first.operations.wait(made.id)).target_id
+    path = first.context.paths.vm_record(half)
+    document = json.loads(path.read_text())
+    document["meta"]["state"] = "creating"
+    path.write_text(json.dumps(document))
+    _lose_the_rows(first)
+    second = await House(tmp_path).start()
+    assert second.vms.get("web").state is VMState.RUNNING
+    assert second.vms.get("half").state is VMState.FAILED
+    assert second.vms.get("half").problem["resolution"] == "banger rm half"
+    await second.operations.wait((await second.vms.delete("half", force=False)).id)
+    check_invariants(second)
+
+
+async def test_an_older_database_that_came_back_does_not_stop_the_start(tmp_path: Path) -> None:
+    first = await with_running_vm(tmp_path)
+    made = await first.vms.create(CreateRequest(name="young", memory_mib=64))
+    await first.operations.wait(made.id)
+    young = first.vms.get("young")
+    with first.context.database.transaction() as connection:
+        connection.execute("DELETE FROM vm WHERE id = ?", (young.id,))
+        # Its address belonged to another VM then.
+        older = (first.vms.get("web").id, young.id)
+        connection.execute("UPDATE resource SET owner_id = ? WHERE owner_id = ?", older)
+    second = await House(tmp_path).start()
+    assert [vm.name for vm in second.vms.list()] == ["web"]
+    assert second.context.paths.vm_record(young.id).exists(), "nothing is thrown away"
+
+
 async def test_an_older_row_yields_to_what_runs(tmp_path: Path) -> None:
     first = await with_running_vm(tmp_path)
     with first.context.database.transaction() as connection:
@@ -93,9 +131,13 @@ async def test_the_info_file_is_true_after_each_change(tmp_path: Path) -> None:
     house = await with_running_vm(tmp_path)
     vm = house.vms.get("web")
     path = house.context.paths.vm_record(vm.id)
-    assert json.loads(path.read_text())["meta"]["state"] == "running"
+    document = json.loads(path.read_text())
+    assert document["meta"]["state"] == "running"
+    assert vm.machine is not None
+    assert document["config"] == {"pid": vm.machine.pid}
     await house.operations.wait((await house.power.stop("web", timeout=5)).id)
     document = json.loads(path.read_text())
+    assert document["config"] == {}, "nothing runs"
     assert document["meta"]["state"] == "stopped"
     assert document["meta"]["last_exit"]["reason"] == "stopped"
     await house.operations.wait((await house.vms.rename("web", "other")).id)

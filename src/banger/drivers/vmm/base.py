@@ -154,6 +154,13 @@ class VMM(Protocol):
         """Whether exactly this process lives: pid, start time, executable and mark agree."""
         ...
 
+    def configuration(self, machine: Machine) -> dict[str, object]:
+        """The raw configuration of the live VMM, in its own words and ready for JSON.
+
+        What it was started with; empty if it is gone or nobody can tell. Never raises.
+        """
+        ...
+
     async def wait(self, machine: Machine) -> None:
         """Return when the process is gone (at once if it is)."""
         ...

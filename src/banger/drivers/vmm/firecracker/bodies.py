@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -213,6 +213,21 @@ def _requests(spec: BootSpec) -> Iterator[Request]:
         )
     yield Request("PUT", "/vsock", Vsock(_GUEST_CID, VSOCK))
     yield Request("PUT", "/entropy", Entropy())
+
+
+def configuration(made: Iterable[Request]) -> dict[str, object]:
+    """What ``made`` tells, in the form of Firecracker's ``--config-file``: one key for each
+    resource, a list where there may be several."""
+    config: dict[str, object] = {}
+    for request in made:
+        resource, _, name = request.path.strip("/").partition("/")
+        if not name:
+            config[resource] = request.document()
+        else:
+            several = config.setdefault(resource, [])
+            if isinstance(several, list):
+                several.append(request.document())
+    return config
 
 
 def kernel_line(spec: BootSpec) -> str:

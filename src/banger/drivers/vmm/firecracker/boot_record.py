@@ -6,18 +6,23 @@ import dataclasses
 import json
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from banger.drivers.vmm.base import BootSpec
 from banger.drivers.vmm.firecracker import workspace
 from banger.host.files import explained
+from banger.model.vm import Machine
 
 _LIMIT = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class BootRecord:
-    """A launched process and where its files are. ``console_bytes``: see ``exit_reason``."""
+    """A launched process and where its files are. ``console_bytes``: see ``exit_reason``.
+
+    ``config`` is what it was told over its API, in the form of its own configuration file.
+    """
 
     pid: int
     start_ticks: int
@@ -25,6 +30,22 @@ class BootRecord:
     events: str
     console_log: str
     console_bytes: int
+    config: dict[str, object] = field(default_factory=dict)
+
+    @classmethod
+    def of_launch(
+        cls, machine: Machine, spec: BootSpec, *, console_bytes: int, config: dict[str, object]
+    ) -> BootRecord:
+        """The record of a process that was started for ``spec``."""
+        return cls(
+            pid=machine.pid,
+            start_ticks=machine.start_ticks,
+            process_name=spec.process_name,
+            events=str(spec.events),
+            console_log=str(spec.console_log),
+            console_bytes=console_bytes,
+            config=config,
+        )
 
 
 def write(monitor_socket: Path, record: BootRecord) -> None:

@@ -100,17 +100,9 @@ class FirecrackerVMM:
         start_it = self._jailed if spec.jail else self._spawned
         machine = await start_it(spec, note)
         try:
-            boot_record.write(
-                spec.monitor_socket,
-                BootRecord(
-                    pid=machine.pid,
-                    start_ticks=machine.start_ticks,
-                    process_name=spec.process_name,
-                    events=str(spec.events),
-                    console_log=str(spec.console_log),
-                    console_bytes=start,
-                ),
-            )
+            config = bodies.configuration(requests)
+            record = BootRecord.of_launch(machine, spec, console_bytes=start, config=config)
+            boot_record.write(spec.monitor_socket, record)
             async with asyncio.timeout(LAUNCH_TIMEOUT):
                 await _until_answering(spec, machine)
                 await client.calls(spec.monitor_socket, requests, timeout=LAUNCH_TIMEOUT)
@@ -180,6 +172,10 @@ class FirecrackerVMM:
         if jailed.is_jailed(machine):
             return jailed.is_same(machine, process_name)
         return child.is_same(machine, process_name)
+
+    def configuration(self, machine: Machine) -> dict[str, object]:
+        record = _record_of(machine)
+        return record.config if record is not None else {}
 
     async def wait(self, machine: Machine) -> None:
         record = _record_of(machine)

@@ -21,7 +21,7 @@ from banger.drivers.vmm.base import (
     VMMExit,
 )
 from banger.drivers.vmm.child import DiskCounters
-from banger.drivers.vmm.qemu import exit_reason, monitor, user_ports
+from banger.drivers.vmm.qemu import configuration, exit_reason, monitor, user_ports
 from banger.drivers.vmm.qemu.block_stats import disk_counters
 from banger.drivers.vmm.qemu.command_line import Platform, render
 from banger.drivers.vmm.qemu.descriptors import may_read, opened
@@ -144,6 +144,9 @@ class QemuVMM:
 
     def is_alive(self, machine: Machine, process_name: str) -> bool:
         return child.is_same(machine, process_name)
+
+    def configuration(self, machine: Machine) -> dict[str, object]:
+        return configuration.of_process(machine)
 
     async def wait(self, machine: Machine) -> None:
         await child.wait_gone(machine)

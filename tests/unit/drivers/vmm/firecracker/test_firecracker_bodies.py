@@ -149,3 +149,18 @@ def test_what_newer_versions_can_do() -> None:
     assert not V1_12.boots_bzimage
     assert Version(1, 17, 0).boots_bzimage
     assert Version(1, 100, 0).boots_bzimage
+
+
+def test_the_configuration_has_the_form_of_a_configuration_file() -> None:
+    config = bodies.configuration(bodies.requests(SPEC, V1_12))
+    assert config["machine-config"] == {
+        "vcpu_count": 2,
+        "mem_size_mib": 512,
+        "smt": False,
+        "track_dirty_pages": False,
+    }
+    drives = config["drives"]
+    assert isinstance(drives, list)
+    assert [drive["drive_id"] for drive in drives] == ["root", "work"]
+    assert isinstance(config["network-interfaces"], list)
+    assert config["entropy"] == {}
