@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import subprocess
 import threading
@@ -40,7 +41,8 @@ def serve_exec(fake: FakeDaemon, stream: ByteStream, chunk: Callable[[bytes], No
     """Run the command here, in the folder that stands for the guest."""
     received = frames(stream)
     _, first = next(received)
-    argv = json.loads(first)["argv"]
+    asked = json.loads(first)
+    argv = asked["argv"]
     lock = threading.Lock()
 
     def send(channel: int, payload: bytes) -> None:
@@ -50,6 +52,7 @@ def serve_exec(fake: FakeDaemon, stream: ByteStream, chunk: Callable[[bytes], No
     try:
         child = subprocess.Popen(
             argv,
+            env=os.environ | asked["env"],
             cwd=fake.guest,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -20,7 +20,14 @@ def write_stream(channel: int, data: bytes) -> None:
     stream.flush()
 
 
-def run_in_guest(client: BangerClient, ref: str, argv: Sequence[str], *, stdin: bool = True) -> int:
+def run_in_guest(
+    client: BangerClient,
+    ref: str,
+    argv: Sequence[str],
+    *,
+    stdin: bool = True,
+    env: dict[str, str] | None = None,
+) -> int:
     """The exit status of ``argv`` in the guest; SIGINT, SIGTERM and SIGHUP go there too."""
     sys.stdout.flush()
     sys.stderr.flush()
@@ -28,15 +35,37 @@ def run_in_guest(client: BangerClient, ref: str, argv: Sequence[str], *, stdin: 
     try:
         with forwarded() as interrupts:
             return ExecStream(
-                client, ref, argv, write=write_stream, source=source, interrupts=interrupts
+                client,
+                ref,
+                argv,
+                write=write_stream,
+                source=source,
+                interrupts=interrupts,
+                env=env,
             ).run()
     except NoAgent:
         from banger.client.terminal import run_ssh
         from banger.model.going_down import takes_guest_down
 
-        ssh = [*client.access(ref)["ssh"], "--", shlex.join(argv)]
+        ssh = [*client.access(ref)["ssh"], "--", ssh_line(argv, env)]
         if takes_guest_down(argv):
             from banger.cli.going_down import run_down
 
             return run_down(client, ref, ssh, stdin=stdin)
         return run_ssh(ssh, stdin=stdin)
+
+
+def run_on_terminal(
+    client: BangerClient, ref: str, argv: Sequence[str], env: dict[str, str] | None = None
+) -> int:
+    """The exit status of ``argv`` on a terminal of its own in the guest, which is ours here."""
+    from banger.client.terminal import run_ssh
+
+    program, *options = client.access(ref)["ssh"]
+    return run_ssh([program, "-t", *options, "--", ssh_line(argv, env)])
+
+
+def ssh_line(argv: Sequence[str], env: dict[str, str] | None = None) -> str:
+    """``argv`` as the one line that a guest's shell gets by SSH."""
+    given = [f"{name}={value}" for name, value in (env or {}).items()]
+    return shlex.join(["env", "--", *given, *argv] if given else argv)

@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
+from banger.cli.environment import env_options, variables
 from banger.cli.failures import show
-from banger.cli.guest_command import run_in_guest
+from banger.cli.guest_command import run_in_guest, run_on_terminal
 from banger.cli.interrupts import termination_interrupts
 from banger.cli.lazy import SplitCommand, split_off
 from banger.cli.listing import print_json
@@ -35,6 +36,9 @@ from banger.errors import EXEC_FAILED, BangerError, InvalidInput
 @vm_options
 @click.option("--no-wait", is_flag=True, help="Do not wait until the guest answers.")
 @click.option("--rm", "remove", is_flag=True, help="Delete the VM when COMMAND ends.")
+@click.option("-t", "--tty", "terminal", is_flag=True, help="Give COMMAND a terminal (by SSH).")
+@click.option("-i", "--interactive", is_flag=True, hidden=True, help="Accepted by habit.")
+@env_options
 @click.option(
     "--timeout", type=DURATION, metavar="TIME",
     help="How long the guest may take to answer (120s).",
@@ -48,12 +52,24 @@ def run(
     timeout: float | None,
     quiet: bool,
     as_json: bool,
+    terminal: bool,
+    interactive: bool,  # noqa: ARG001 - accepted by habit
+    env: tuple[str, ...],
+    env_files: tuple[str, ...],
     **options: Any,
 ) -> int:
+    given = variables(env, env_files)
     preferences = settings()
     body = vm_body(options, preferences)
     command = split_off()
     _check(command, no_wait=no_wait, remove=remove, as_json=as_json)
+    alone = {"--tty": terminal, "--env": env, "--env-file": env_files}
+    if not command and any(alone.values()):
+        raise InvalidInput(
+            f"{next(name for name, value in alone.items() if value)} is given without a COMMAND",
+            cause="it is for the command that is run in the VM, and there is none",
+            resolution="banger run -t -e LANG=C -- bash",
+        )
     client = connect()
     making = Making(client, quiet=quiet, suite=preferences.suite)
     with termination_interrupts():
@@ -75,7 +91,16 @@ def run(
         if not command:
             _announce(vm, quiet=quiet, as_json=as_json, waited=not no_wait)
             return 0
-        return _command(client, making, command, remove=remove)
+        command_in = run_on_terminal if terminal else run_in_guest
+        try:
+            return command_in(client, making.vm_id, command, env=given)
+        except BangerError as error:
+            show(error)
+            return EXEC_FAILED
+        finally:
+            # The VM goes whatever happened, if it was asked to.
+            if remove:
+                making.remove()
 
 
 def _check(command: tuple[str, ...], *, no_wait: bool, remove: bool, as_json: bool) -> None:
@@ -92,20 +117,6 @@ def _check(command: tuple[str, ...], *, no_wait: bool, remove: bool, as_json: bo
             cause="the VM is deleted when the command ends, and there is none",
             resolution="banger run --rm -- uname -a",
         )
-
-
-def _command(
-    client: BangerClient, making: Making, command: tuple[str, ...], *, remove: bool
-) -> int:
-    """Run ``command`` and pass its status on; the VM goes whatever happens, if asked to."""
-    try:
-        return run_in_guest(client, making.vm_id, command)
-    except BangerError as error:
-        show(error)
-        return EXEC_FAILED
-    finally:
-        if remove:
-            making.remove()
 
 
 def _keep_failed(client: BangerClient, vm_id: str, error: BangerError) -> None:

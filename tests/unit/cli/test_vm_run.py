@@ -198,6 +198,45 @@ def test_a_command_gives_its_output_and_status(banger: CLIHome) -> None:
     assert not banger.fake.vms
 
 
+def test_variables_reach_the_command(banger: CLIHome) -> None:
+    banger.fake.add_image()
+    file = banger.root / "env"
+    file.write_text("# not for everybody\nTOKEN=a b=c\nLEVEL=1\n\nMINE\nNONE\n")
+    argv = ("-e", "LEVEL=2", "--env-file", str(file), "--", "sh", "-c")
+    line = "echo $TOKEN/$LEVEL/$MINE/${NONE-unset}"
+    result = banger("run", "--rm", *argv, line, MINE="here")
+    assert (result.status, result.stdout) == (0, "a b=c/2/here/unset\n"), result
+    banger.fake.add_vm("web", state="running")
+    result = banger("exec", "-e", "A=x y", "web", "--", "sh", "-c", "echo $A")
+    assert result.stdout == "x y\n"
+    # A guest without an agent gets them by SSH.
+    banger.fake.agent = False
+    result = banger("exec", "-e", "A=x y", "web", "--", "sh", "-c", '[ "$A" = "x y" ] && exit 7')
+    assert result.status == 7
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("-e", "1A=x", "--", "true"),
+        ("-e", "=x", "--", "true"),
+        ("--env-file", "/nowhere", "--", "true"),
+        ("--env-file", "BAD", "--", "true"),
+        ("-e", "A=1"),
+        ("-t",),
+    ],
+)
+def test_odd_variables_are_refused_before_anything_is_made(
+    banger: CLIHome, argv: tuple[str, ...]
+) -> None:
+    banger.fake.add_image()
+    (banger.root / "bad").write_bytes(b"A\xff=1\n")
+    words = [str(banger.root / "bad") if word == "BAD" else word for word in argv]
+    result = banger("run", *words)
+    assert (result.status, len(result.stderr.splitlines())) == (2, 3), result
+    assert not banger.sent("POST")
+
+
 def test_without_rm_the_vm_stays(banger: CLIHome) -> None:
     banger.fake.add_image()
     assert banger("run", "--", "true").status == 0
