@@ -86,6 +86,7 @@ class FakeDaemon:
         table = self.images if kind == "image" else self.vms
         if operation["kind"] == "image.build":
             target = next((i for i in table.values() if i["name"] == target["name"]), target)
+        target = table.get(target["id"], target)
         gone = target["id"] not in table
         target["generation"] = target.get("generation", 0) + 1
         self.publish(f"{kind}-deleted" if gone else kind, target)

@@ -10,7 +10,7 @@ from banger.tui.actions import command
 from banger.tui.opening import Opening
 
 #: Commands that need the terminal themselves.
-ON_TERMINAL = ("ssh", "console", "exec", "run", "stats")
+ON_TERMINAL = ("ssh", "console", "exec", "run", "stats", "interactive")
 #: Commands that change nothing, the only ones when read-only.
 LOOKING = (
     "ls", "ps", "list", "show", "inspect", "logs", "events", "doctor", "version", "help", "status",

@@ -51,6 +51,7 @@ VMS = (
     Key("e", "e", "edit", "edit", "change CPUs, memory and disks", changes=True),
     Key("R", "R", "rename", "rename", "give another name", changes=True),
     Key("C", "C", "clone", "clone", "copy with its disks", changes=True),
+    Key("i", "i", "image", "keep", "make an image of it", changes=True),
     Key("a", "a", "NAT", "nat", "internet access on or off", changes=True),
     Key("f", "f", "forward", "forward", "publish a port, or take it back", changes=True),
     Key("space", "Space *", "mark", "mark", "mark; actions are done to all marked ones"),

@@ -40,7 +40,7 @@ class Opening(Doing):
 
     tones: Tones
 
-    def _ask(
+    def ask(
         self,
         title: str,
         fields: list[Field],
@@ -91,7 +91,7 @@ class Opening(Doing):
             start = bool(body.pop("start"))
             self.run_worker(self._make(body, start=start), exclusive=False)
 
-        self._ask("New VM", fields, preview, then)
+        self.ask("New VM", fields, preview, then)
 
     async def _make(self, body: dict[str, Any], *, start: bool) -> None:
         ready = [one["name"] for one in self.world.images.values() if one["state"] == "ready"]
@@ -147,14 +147,14 @@ class Opening(Doing):
             else:
                 self.say("nothing was changed")
 
-        self._ask(f"Change {vm['name']}", fields, preview, then)
+        self.ask(f"Change {vm['name']}", fields, preview, then)
 
     def open_rename(self, vm: VMView) -> None:
         """The form of a new name."""
         taken = [name for name in self._names() if name != vm["name"]]
         fields = [name_field(vm["name"], taken, title="new name")]
 
-        self._ask(
+        self.ask(
             f"Rename {vm['name']}",
             fields,
             lambda texts: command(("rename",), [vm["name"], texts["name"]]),
@@ -170,7 +170,7 @@ class Opening(Doing):
             body = {"name": texts["name"]}
             self.begin(lambda: self.client.act(vm["id"], "clone", body))
 
-        self._ask(
+        self.ask(
             f"Clone {vm['name']}",
             fields,
             lambda texts: command(("vm", "clone"), [vm["name"], texts["name"]]),
@@ -195,29 +195,7 @@ class Opening(Doing):
             body = {**port._asdict(), "remove": port.text in published}
             self.begin(lambda: self.client.forward(vm["id"], body))
 
-        self._ask(f"Publish a port of {vm['name']}", fields, preview, then)
-
-    # images
-    def open_build(self) -> None:
-        """The form of an image to be built from the package list."""
-        fields = [
-            Field("name", "name", DEFAULT_IMAGE, "a new name, or one to replace",
-                  check=checked(IMAGE_NAME)),
-            disk_field("size_bytes", "size", "8G", "--size", needed=True),
-            Field("suite", "suite", "bookworm", "Debian release", "--suite"),
-            flag_field("rebuild", "replace", "an image of that name", "--rebuild"),
-        ]  # fmt: skip
-
-        def then(texts: Texts) -> None:
-            body = values(fields, texts)
-            self.begin(lambda: self.client.build_image(body))
-
-        self._ask(
-            "Build an image",
-            fields,
-            lambda texts: command(("image", "build"), [texts["name"], *options(fields[1:], texts)]),
-            then,
-        )
+        self.ask(f"Publish a port of {vm['name']}", fields, preview, then)
 
 
 def _size_text(size: int) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from banger.tui.commands import Commands
+from banger.tui.image_forms import ImageForms
 from banger.tui.keys import Key
 from banger.tui.themes import Tones, following
 
 
-class Shell(Commands):
+class Shell(ImageForms):
     """The part of the app that changes what is on the screen."""
 
     tones: Tones

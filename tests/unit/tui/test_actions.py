@@ -197,10 +197,10 @@ async def test_read_only_changes_nothing(home: ScreenHome) -> None:
     household(home.fake)
     async with home.run(read_only=True) as shown:
         await shown.goes_to("web")
-        for key in "srpKdScneRCaf":
+        for key in "srpKdScneRCiaf":
             await shown.press(key)
             assert shown.app.screen is shown.screen
-        await shown.press("I", "b", "r", "d", "n", "escape", "O", "d", "escape")
+        await shown.press("I", "b", "r", "d", "n", "m", "c", "e", "escape", "O", "d", "escape")
         await shown.press("colon")
         await shown.type("rm -f web")
         await shown.press("enter")

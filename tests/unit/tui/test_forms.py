@@ -178,3 +178,56 @@ async def test_an_image_is_built(home: ScreenHome) -> None:
         (body,) = home.sent("POST", "/v1/images")
         assert body == {"name": "small", "size_bytes": 4 << 30, "suite": "bookworm",
                         "rebuild": False}  # fmt: skip
+
+
+async def test_an_archive_is_imported(home: ScreenHome) -> None:
+    home.fake.add_image()
+    archive = home.root / "alpine.tar"
+    archive.write_bytes(b"x")
+    async with home.run((160, 40)) as shown:
+        await shown.press("I", "m")
+        await fill(shown, "archive", str(home.root / "missing"))
+        assert "✗ No such file" in shown.text()
+        await fill(shown, "archive", str(archive))
+        await fill(shown, "name", "debian")
+        assert "✗ it is taken" in shown.text()
+        await fill(shown, "name", "alpine")
+        await shown.press("enter")
+        await shown.until(lambda: shown.app.said.startswith("✓"))
+        assert shown.app.command == f"banger image import {archive} --name alpine --size 8G"
+        assert home.sent("POST", "/v1/images:import") == [
+            {"archive": str(archive), "name": "alpine", "size_bytes": 8 << 30}
+        ]
+
+
+async def test_an_image_is_renamed(home: ScreenHome) -> None:
+    image = home.fake.add_image("small")
+    async with home.run() as shown:
+        await shown.press("I", "e")
+        await fill(shown, "name", "tiny")
+        await shown.press("enter")
+        await shown.until(lambda: shown.app.said.startswith("✓"))
+        assert shown.app.command == "banger image rename small tiny"
+        assert home.sent("PATCH", f"/v1/images/{image['id']}") == [{"name": "tiny"}]
+
+
+async def test_a_copy_of_an_image_is_changed_by_hand(
+    home: ScreenHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.fake.add_image()
+    async with home.run() as shown:
+        given: list[list[str]] = []
+        monkeypatch.setattr(shown.app, "hand_over", given.append)
+        await shown.press("I", "c")
+        await fill(shown, "name", "tools")
+        await shown.press("tab", "space", "enter")
+        assert given == [["image", "interactive", "debian", "--out", "tools", "--nat"]]
+
+
+async def test_a_stopped_vm_becomes_an_image(home: ScreenHome) -> None:
+    vm = home.fake.add_vm("web")
+    async with home.run() as shown:
+        await shown.press("i", "enter")
+        await shown.until(lambda: shown.app.said.startswith("✓"))
+        assert shown.app.command == "banger image keep web web-image"
+        assert home.sent("POST", "/v1/images:keep") == [{"vm": vm["id"], "name": "web-image"}]

@@ -36,6 +36,9 @@ COLUMNS = (
 KEYS = (
     Key("b", "b", "build", "build", "build an image", changes=True),
     Key("r", "r", "rebuild", "rebuild", "build it anew from today's packages", changes=True),
+    Key("m", "m", "import", "import", "make an image of an archive", changes=True),
+    Key("c", "c", "customize", "customize", "change a copy by hand, as root in it", changes=True),
+    Key("e", "e", "rename", "rename", "give another name", changes=True),
     Key("n", "n", "new VM", "new", "make a VM of it", changes=True),
     Key("d", "d", "delete", "delete", "delete it; one that VMs use is refused", changes=True),
     Key("escape", "Esc", "back", "back", "to the VMs"),
@@ -91,7 +94,7 @@ class ImageScreen(WorldScreen):
         return texts[column.key], "" if column.key == "name" else "dim"
 
     def keys(self) -> Sequence[Key]:
-        needing = ("rebuild", "new", "delete")
+        needing = ("rebuild", "new", "delete", "customize", "rename")
         shown = [key for key in KEYS if self.chosen or key.action not in needing]
         return [*shown, SCREENS[0], SCREENS[2], *EVERYWHERE]
 
@@ -105,6 +108,17 @@ class ImageScreen(WorldScreen):
 
     def action_build(self) -> None:
         self.ui.open_build()
+
+    def action_import(self) -> None:
+        self.ui.open_import()
+
+    def action_customize(self) -> None:
+        if self.chosen:
+            self.ui.open_customize(self.chosen)
+
+    def action_rename(self) -> None:
+        if self.chosen:
+            self.ui.open_rename_image(self.chosen)
 
     def action_new(self) -> None:
         self.ui.open_create(self.chosen["name"] if self.chosen else "")

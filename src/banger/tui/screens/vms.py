@@ -119,6 +119,7 @@ class VMScreen(WorldScreen):
             "console": state in ("running", "starting"),
             "rename": editable,
             "clone": editable,
+            "keep": editable,
             "edit": state in actions.REACHABLE,
             "nat": actions.nat_act(vm) is not None,
             "forward": state in actions.REACHABLE,
@@ -184,6 +185,10 @@ class VMScreen(WorldScreen):
     def action_clone(self) -> None:
         if self.chosen:
             self.ui.open_clone(self.chosen)
+
+    def action_keep(self) -> None:
+        if self.chosen:
+            self.ui.open_keep(self.chosen)
 
     def action_forward(self) -> None:
         if self.chosen:
