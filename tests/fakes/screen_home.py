@@ -87,9 +87,9 @@ class Shown:
         self.app.draw()
         await self.pilot.pause()
 
-    async def until(self, condition: Callable[[], object]) -> None:
-        """Wait for ``condition``, at most ``PATIENCE`` seconds."""
-        deadline = time.monotonic() + PATIENCE
+    async def until(self, condition: Callable[[], object], patience: float = PATIENCE) -> None:
+        """Wait for ``condition``, at most ``patience`` seconds."""
+        deadline = time.monotonic() + patience
         while not condition():
             assert time.monotonic() < deadline, "it did not happen"
             await self.pilot.pause(0.01)

@@ -64,8 +64,8 @@ VMS = (
 )
 HIDDEN_TABS = (
     *(Key(str(number), "", "", f"tab({number})", "") for number in range(2, 7)),
-    Key("left_square_bracket", "[", "", "tab_by(-1)", "the tab before"),
-    Key("right_square_bracket", "]", "", "tab_by(1)", "the next tab"),
+    Key("left_square_bracket,left", "[ ←", "", "tab_by(-1)", "the tab before"),
+    Key("right_square_bracket,right", "] →", "", "tab_by(1)", "the next tab"),
     Key("enter", "Enter", "", "zoom_in", "the tabs alone"),
     Key("escape", "Esc", "", "back", "close the error, the filter, the marks or the zoom"),
 )
