@@ -17,8 +17,8 @@ CACHE: JSON = {
 
 
 def make(fake: FakeDaemon, verb: str, body: JSON) -> JSON:
-    """Begin ``register``, ``keep`` or ``import``."""
-    name = body["name"]
+    """Begin ``register``, ``keep``, ``import`` or ``customize``."""
+    name = body.get("name") or f"docker-{body['base']}"
     if any(image["name"] == name for image in fake.images.values()):
         raise Refusal(409, "already_exists", f"the image {name} exists already", "it is ready",
                       "choose another name")  # fmt: skip
@@ -26,7 +26,8 @@ def make(fake: FakeDaemon, verb: str, body: JSON) -> JSON:
         raise Refusal(404, "not_found", "there is no image 'debian'", "its kernel is needed",
                       "banger image build debian")  # fmt: skip
     image = {"id": "feedfeedfeed", "name": name}
-    origin = f"{verb} {body.get('vm') or body.get('rootfs') or body.get('archive')}"
+    source = next(filter(None, map(body.get, ("vm", "rootfs", "archive", "base"))))
+    origin = f"{verb} {source}"
 
     def effect() -> None:
         cast("None", fake.add_image(name, id=image["id"], origin=origin))

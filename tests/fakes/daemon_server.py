@@ -143,7 +143,11 @@ class Handler(BaseHTTPRequestHandler):
                 self._json({"images": list(fake.images.values())})
             case ("POST", "v1", "images"):
                 self._build(body)
-            case ("POST", "v1", "images:register" | "images:keep" | "images:import" as verb):
+            case (
+                "POST",
+                "v1",
+                "images:register" | "images:keep" | "images:import" | "images:customize" as verb,
+            ):
                 self._accepted(daemon_images.make(fake, verb.partition(":")[2], body))
             case ("GET", "v1", "images:prune"):
                 self._json(daemon_images.prunable(fake))

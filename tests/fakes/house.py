@@ -11,6 +11,7 @@ from banger.service.access import AccessService
 from banger.service.change import ChangeService
 from banger.service.connectivity import ConnectivityService
 from banger.service.context import Choice, Context, Drivers
+from banger.service.customizing import CustomizeService
 from banger.service.events import EventBus
 from banger.service.failpoints import Failpoints
 from banger.service.image_import import ImageImportService
@@ -92,6 +93,7 @@ class House:
         self.importing = ImageImportService(self.context, self.operations)
         self.pruning = ImagePruneService(self.context, self.operations)
         self.vms = VMService(self.context, self.operations, self.images)
+        self.customizing = CustomizeService(self.context, self.images, self.operations)
         self.own_images = OwnImageService(self.context, self.vms, self.operations)
         self.power = PowerService(self.vms, self.operations)
         self.change = ChangeService(self.context, self.vms, self.images, self.operations)

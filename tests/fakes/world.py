@@ -31,7 +31,7 @@ from banger.drivers.storage.base import RootfsSpec
 from banger.drivers.vmm.base import BootSpec, Capabilities, Counters, RunState, VMMExit
 from banger.errors import DeadlineExceeded, InvalidInput, VMMFailed
 from banger.host import files
-from banger.model.image import ImageSpec
+from banger.model.image import Customization, ImageSpec
 from banger.model.lifecycle import ExitReason
 from banger.model.network import CLOSED, Forward, Lease, Reach
 from banger.model.operation import Presence
@@ -467,6 +467,9 @@ class FakeBuilder:
 
     name = "fake"
 
+    def __init__(self) -> None:
+        self.customized: list[Customization] = []
+
     async def build(
         self, spec: ImageSpec, folders: BuildFolders, progress: ProgressCallback
     ) -> BuiltImage:
@@ -475,6 +478,17 @@ class FakeBuilder:
         for name in ("rootfs.ext4", "vmlinux", "initrd.cpio"):
             (folders.target / name).write_text(name)
         return BuiltImage(spec.size_bytes, 4096, "0" * 64, "6.12.0", len(spec.packages))
+
+    async def customize(
+        self, wanted: Customization, folders: BuildFolders, progress: ProgressCallback
+    ) -> BuiltImage:
+        progress("unpack", None, wanted.rootfs)
+        assert Path(wanted.rootfs).is_file()
+        (folders.scratch / "work").touch()
+        for name in ("rootfs.ext4", "vmlinux", "initrd.cpio"):
+            (folders.target / name).write_text(name)
+        self.customized.append(wanted)
+        return BuiltImage(wanted.size_bytes, 4096, "0" * 64, "6.12.0", 7)
 
     async def plain_kernel(self, kernel: Path, target: Path) -> Path:
         return kernel

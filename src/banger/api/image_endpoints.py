@@ -39,6 +39,17 @@ IMAGE_ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "POST",
+        routes.IMAGE_CUSTOMIZE,
+        "customizeImage",
+        "Make a changed copy of an image, or an image of a root file system",
+        202,
+        bodies.Operation,
+        body=requests.CustomizeImage,
+        parameters=(KEY,),
+        errors=(404,),
+    ),
+    Endpoint(
+        "POST",
         routes.IMAGE_KEEP,
         "keepImage",
         "Make an image of a stopped VM",

@@ -47,6 +47,11 @@ WorkDiskSize = Annotated[
         extra_json_schema={"anyOf": [{"const": 0}, {"minimum": MIN_DISK_BYTES}]},
     ),
 ]
+ImageSize = Annotated[int, Meta(ge=GIB, le=MAX_DISK_BYTES, description="bytes")]
+PackageLines = Annotated[
+    list[Annotated[str, Meta(pattern=_PACKAGE_LINE, max_length=1024)]],
+    Meta(min_length=1, max_length=10000, description="the lines of a package list"),
+]
 Text = Annotated[str, Meta(pattern=_NO_ZERO, max_length=131071)]
 
 
@@ -155,14 +160,8 @@ class BuildImage(Struct, forbid_unknown_fields=True, kw_only=True):
 
     name: Name = DEFAULT_IMAGE
     suite: Annotated[str, Meta(pattern="^[a-z][a-z0-9-]{0,31}$")] = DEFAULT_SUITE
-    packages: (
-        Annotated[
-            list[Annotated[str, Meta(pattern=_PACKAGE_LINE, max_length=1024)]],
-            Meta(min_length=1, max_length=10000, description="the lines of a package list"),
-        ]
-        | None
-    ) = None
-    size_bytes: Annotated[int, Meta(ge=GIB, le=MAX_DISK_BYTES, description="bytes")] = 8 * GIB
+    packages: PackageLines | None = None
+    size_bytes: ImageSize = 8 * GIB
     docker: bool | None = None
     rebuild: bool = False
 
@@ -191,6 +190,22 @@ class ImportImage(Struct, forbid_unknown_fields=True, kw_only=True):
     name: Name
     archive: OwnPath
     size_bytes: Annotated[int, Meta(ge=GIB, le=MAX_DISK_BYTES, description="bytes")] = 8 * GIB
+    kernel: Path = ""
+    initrd: Path = ""
+    modules: Path = ""
+
+
+class CustomizeImage(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A changed copy of ``base``: an image by name or id, or an ext4 file by absolute path.
+
+    What is absent stays as the base has it. ``name``: ``docker-`` and the base's, if absent.
+    """
+
+    base: Annotated[str, Meta(min_length=1, max_length=4095, pattern=_NO_ZERO)]
+    name: NameOrNone = ""
+    size_bytes: ImageSize | None = None
+    packages: PackageLines | None = None
+    docker: bool = False
     kernel: Path = ""
     initrd: Path = ""
     modules: Path = ""

@@ -20,15 +20,12 @@ from banger.cli.listing import (
 from banger.cli.making import DEFAULT_IMAGE, DOCKER_IMAGE, suite_field
 from banger.cli.moments import age
 from banger.cli.names import image_names
+from banger.cli.package_file import read_list
 from banger.cli.session import connect, settings
 from banger.cli.sheet import print_sheet
 from banger.cli.targets import act, report
 from banger.cli.units import format_size
 from banger.cli.values import DISK_SIZE, EXISTING_FILE, IMAGE_NAME
-from banger.errors import InvalidInput
-
-#: The largest package list that is sent.
-MAX_LIST_BYTES = 1024 * 1024
 
 
 def _plain(key: str, title: str) -> Field:
@@ -107,21 +104,6 @@ def show(*, name: str, as_json: bool) -> None:
     )
 
 
-def _read_list(path: str) -> list[str]:
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123 - pathlib adds nothing here
-            data = file.read(MAX_LIST_BYTES + 1)
-        if len(data) > MAX_LIST_BYTES:
-            raise ValueError(f"it is larger than {format_size(MAX_LIST_BYTES)}")
-        return data.decode().splitlines()
-    except (OSError, ValueError) as error:
-        raise InvalidInput(
-            f"--packages {path} cannot be used",
-            cause=getattr(error, "strerror", None) or str(error),
-            resolution="banger image build --help",
-        ) from None
-
-
 @click.command(
     "build",
     cls=Command,
@@ -161,7 +143,7 @@ def build(
     if docker:
         body["docker"] = True
     if packages:
-        body["packages"] = _read_list(packages)
+        body["packages"] = read_list(packages)
     if size:
         body["size_bytes"] = size
     body |= suite_field(suite or settings().suite)

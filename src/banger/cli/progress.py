@@ -28,7 +28,7 @@ VERBS = {"vm.create": "create", "vm.start": "start", "vm.stop": "stop", "vm.kill
          "vm.pause": "pause", "vm.resume": "resume", "vm.nat": "set NAT of",
          "vm.forward": "forward", "image.build": "build image",
          "image.register": "register image", "image.import": "import image",
-         "image.keep": "keep image",
+         "image.keep": "keep image", "image.customize": "customize image",
          "image.rename": "rename image", "image.delete": "delete image"}  # fmt: skip
 
 

@@ -41,6 +41,7 @@ IMAGE = [
     Entry("build", "banger.cli.image:build", "Build an image from the Debian archive."),
     Entry("list", "banger.cli.image:list_images", "List images.", aliases=("ls",)),
     Entry("show", "banger.cli.image:show", "Show an image.", aliases=("inspect",)),
+    Entry("customize", "banger.cli.image_customize:customize", "Make a changed copy of an image."),
     Entry("register", "banger.cli.image_register:register", "Make an image of your own files."),
     Entry("interactive", "banger.cli.image_interactive:interactive", "Change a copy by hand."),
     Entry("keep", "banger.cli.image_interactive:keep", "Make an image of a stopped VM."),

@@ -220,6 +220,10 @@ class BangerClient:
         """Begin to make an image of an archive."""
         return cast("OperationView", self.call("POST", "/v1/images:import", body))
 
+    def customize_image(self, body: JSONObject) -> OperationView:
+        """Begin to make a changed copy of an image."""
+        return cast("OperationView", self.call("POST", "/v1/images:customize", body))
+
     def keep_image(self, vm: str, name: str) -> OperationView:
         """Begin to make an image of a stopped VM."""
         body = {"vm": vm, "name": name}

@@ -61,6 +61,7 @@ ROUTES = {
     routes.IMAGES: images.Images,
     routes.IMAGE: images.Image,
     routes.IMAGE_REGISTER: own_images.Register,
+    routes.IMAGE_CUSTOMIZE: own_images.Customize,
     routes.IMAGE_KEEP: own_images.Keep,
     routes.IMAGE_IMPORT: own_images.Import,
     routes.IMAGE_PRUNE: own_images.Prune,

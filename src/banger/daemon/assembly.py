@@ -15,6 +15,7 @@ from banger.service.access import AccessService
 from banger.service.change import ChangeService
 from banger.service.connectivity import ConnectivityService
 from banger.service.context import Context
+from banger.service.customizing import CustomizeService
 from banger.service.fill_watch import FillWatch
 from banger.service.image_import import ImageImportService
 from banger.service.image_prune import ImagePruneService
@@ -58,6 +59,7 @@ class Assembly:
             change=ChangeService(context, vms, images, self._operations),
             connectivity=ConnectivityService(context, vms, self._operations),
             images=images,
+            customizing=CustomizeService(context, images, self._operations),
             own_images=OwnImageService(context, vms, self._operations),
             importing=ImageImportService(context, self._operations),
             pruning=ImagePruneService(context, self._operations),

@@ -16,7 +16,13 @@ from banger.model.operation import Operation, StepRecord
 from banger.model.storage import DiskUsage
 from banger.model.vm import VM
 from banger.service.events import Published
-from banger.service.requests import BuildRequest, CreateRequest, ImportRequest, SetRequest
+from banger.service.requests import (
+    BuildRequest,
+    CreateRequest,
+    CustomizeRequest,
+    ImportRequest,
+    SetRequest,
+)
 
 
 class VMFacts(Protocol):
@@ -110,6 +116,14 @@ class Importing(Protocol):
 
     async def import_image(
         self, request: ImportRequest, idempotency_key: str = ""
+    ) -> Operation: ...
+
+
+class Customizing(Protocol):
+    """``service.customizing``."""
+
+    async def customize(
+        self, request: CustomizeRequest, idempotency_key: str = ""
     ) -> Operation: ...
 
 
@@ -283,6 +297,7 @@ class Services:
     images: Images
     own_images: OwnImages
     importing: Importing
+    customizing: Customizing
     pruning: Pruning
     operations: Operations
     events: Events

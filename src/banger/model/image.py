@@ -37,6 +37,30 @@ class ImageSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Customization:
+    """What is made out of the root file system in the file ``rootfs``.
+
+    ``packages`` and, with ``docker``, all that Docker needs are put into it; ``suite`` is the
+    Debian release that they are of, empty if only the root file system can tell. ``kernel`` is the
+    file of the kernel, ``initrd`` that of its initrd; empty: ``ours`` says whether one is made.
+    The kernel's modules are those of the folder ``modules``, if given, or else of the root file
+    system in the file ``modules_of``; with neither it has them already. Paths are absolute.
+    """
+
+    name: str
+    rootfs: str
+    size_bytes: int
+    kernel: str
+    initrd: str = ""
+    ours: bool = False
+    modules: str = ""
+    modules_of: str = ""
+    suite: str = ""
+    packages: tuple[str, ...] = ()
+    docker: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Image:
     """One image as the store holds it; its files lie in ``paths.image(id)``.
 

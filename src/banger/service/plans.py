@@ -6,6 +6,7 @@ from banger.service.boot import StartPlan
 from banger.service.build import BuildPlan
 from banger.service.clone import ClonePlan
 from banger.service.create import CreatePlan
+from banger.service.customize import CustomizePlan
 from banger.service.delete import DeletePlan
 from banger.service.halt import ExitPlan, KillPlan, StopPlan
 from banger.service.image_delete import ImageDeletePlan
@@ -39,6 +40,7 @@ _ALL: tuple[type[TargetPlan], ...] = (
     ForwardPlan,
     DeletePlan,
     BuildPlan,
+    CustomizePlan,
     RegisterPlan,
     KeepPlan,
     ImportPlan,

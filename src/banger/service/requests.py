@@ -76,3 +76,20 @@ class ImportRequest:
     kernel: str = ""
     initrd: str = ""
     modules: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CustomizeRequest:
+    """Fields of ``POST /v1/images:customize``. Empty text and 0 mean: as the base has it.
+
+    ``base`` is an image, or the absolute path of an ext4 file. ``packages`` is a list's text.
+    """
+
+    base: str
+    name: str = ""
+    size_bytes: int = 0
+    packages: str | None = None
+    docker: bool = False
+    kernel: str = ""
+    initrd: str = ""
+    modules: str = ""

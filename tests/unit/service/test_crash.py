@@ -22,7 +22,13 @@ from banger.model.network import Forward, Reach
 from banger.model.operation import Operation, OperationStatus
 from banger.service import record
 from banger.service.plans import PLANS, all_failpoints
-from banger.service.requests import BuildRequest, CreateRequest, ImportRequest, SetRequest
+from banger.service.requests import (
+    BuildRequest,
+    CreateRequest,
+    CustomizeRequest,
+    ImportRequest,
+    SetRequest,
+)
 from banger.service.supervision import admit_exit
 from tests.fakes.boot_files import own_files
 from tests.fakes.house import House
@@ -88,6 +94,10 @@ SCENARIOS: dict[str, tuple[Callable[[House], Awaitable[None]], Scenario]] = {
         lambda h: h.own_images.register("own", own_files(h.context.paths.cache / "own")),
     ),
     "image.import": (_image, _import),
+    "image.customize": (
+        _image,
+        lambda h: h.customizing.customize(CustomizeRequest(base="debian", docker=True)),
+    ),
     "image.keep": (_stopped, lambda h: h.own_images.keep("web", "kept")),
     "image.rename": (_stopped, lambda h: h.images.rename("debian", "other")),
     "image.delete": (_image, lambda h: h.images.delete("debian")),
@@ -244,6 +254,7 @@ def _done_already(house: House, kind: str) -> bool:
         "image.delete": image is None,
         "image.register": house.context.images.by_name("own") is not None,
         "image.import": house.context.images.by_name("box") is not None,
+        "image.customize": house.context.images.by_name("docker-debian") is not None,
         "image.keep": house.context.images.by_name("kept") is not None,
         "image.rename": house.context.images.by_name("other") is not None,
         "vm.create": vm is not None,

@@ -11,7 +11,7 @@ from banger.api import image_bodies, requests
 from banger.daemon.endpoint import Endpoint, answer, read_body, read_key, read_query
 from banger.daemon.ports import Prunable
 from banger.daemon.views import view_prunable
-from banger.service.requests import CreateRequest, ImportRequest
+from banger.service.requests import CreateRequest, CustomizeRequest, ImportRequest
 
 
 class Register(Endpoint):
@@ -25,6 +25,26 @@ class Register(Endpoint):
             rootfs=body.rootfs, kernel=body.kernel, initrd=body.initrd, modules=body.modules
         )
         return self.accepted(await self.services.own_images.register(body.name, files, key))
+
+
+class Customize(Endpoint):
+    """``/v1/images:customize``"""
+
+    async def post(self, request: Request) -> Response:
+        read_query(request)
+        key = read_key(request)
+        body = await read_body(request, requests.CustomizeImage)
+        asked = CustomizeRequest(
+            base=body.base,
+            name=body.name,
+            size_bytes=body.size_bytes or 0,
+            packages=None if body.packages is None else "".join(f"{x}\n" for x in body.packages),
+            docker=body.docker,
+            kernel=body.kernel,
+            initrd=body.initrd,
+            modules=body.modules,
+        )
+        return self.accepted(await self.services.customizing.customize(asked, key))
 
 
 class Keep(Endpoint):

@@ -58,7 +58,7 @@ async def write_kernel(build: Assembly) -> None:
     """``vmlinux`` from the kernel package's boot image."""
     build.output.report(KERNEL, None, "unpacking the kernel itself")
     content = await kernel.extract_vmlinux((build.boot / "vmlinuz").read_bytes())
-    await in_thread(lambda _: _write(build.target / "vmlinux", content))
+    await in_thread(lambda _: write_file(build.target / "vmlinux", content))
 
 
 async def write_rootfs(build: Assembly) -> None:
@@ -80,7 +80,7 @@ async def write_initrd(build: Assembly, make: InitrdMaker, version: str) -> None
     modules = build.tree / "usr/lib/modules" / version
     busybox = (build.boot / "busybox").read_bytes()
     content = await in_thread(lambda _: make(modules, version, busybox))
-    await in_thread(lambda _: _write(build.target / "initrd.cpio", content))
+    await in_thread(lambda _: write_file(build.target / "initrd.cpio", content))
 
 
 async def check(build: Assembly) -> tuple[int, str]:
@@ -93,7 +93,8 @@ async def check(build: Assembly) -> tuple[int, str]:
     return allocated_bytes(build.image), digest
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: bytes) -> None:
+    """A file of the image: durable, and read-only."""
     with explained(f"write {path}"):
         path.write_bytes(content)
         _make_durable(path)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from banger.model.image import ImageSpec
+from banger.model.image import Customization, ImageSpec
 
 #: Called with (phase title, fraction of the phase done or None, one line of detail).
 ProgressCallback = Callable[[str, "float | None", str], None]
@@ -50,6 +50,17 @@ class ImageBuilder(Protocol):
 
         Raises ``CommandFailed`` with the last lines of output, ``HostNotReady`` for a
         missing program or short space.
+        """
+        ...
+
+    async def customize(
+        self, wanted: Customization, folders: BuildFolders, progress: ProgressCallback
+    ) -> BuiltImage:
+        """Make another image out of a root file system, which stays as it is.
+
+        The root file system is untrusted: nothing of it is mounted or started with any right on
+        the host. Cancellation as for ``build``. Raises as ``build``, and ``InvalidInput`` for a
+        root file system that cannot be read, or not be what is wanted.
         """
         ...
 

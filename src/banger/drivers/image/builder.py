@@ -27,6 +27,7 @@ from banger.drivers.image.assembly import (
     write_rootfs,
 )
 from banger.drivers.image.base import BuildFolders, BuiltImage, ProgressCallback
+from banger.drivers.image.customize import Customizer
 from banger.drivers.image.failures import explain
 from banger.drivers.image.kernel import unpacked_kernel
 from banger.drivers.image.mmdebstrap import PRIVATE_MOUNTS, Bootstrap, build_command
@@ -37,7 +38,7 @@ from banger.errors import CommandFailed, HostNotReady
 from banger.host import files
 from banger.host.command import Command, find_program, run
 from banger.host.threads import in_thread
-from banger.model.image import ImageSpec
+from banger.model.image import Customization, ImageSpec
 
 #: Program -> Debian package.
 PROGRAMS = {
@@ -83,6 +84,13 @@ class DebianBuilder:
             raise explain(spec.name, spec.suite, failure, list(output.tail)) from failure
         finally:
             await workspace.remove(folders.scratch, self._prefix)
+
+    async def customize(
+        self, wanted: Customization, folders: BuildFolders, progress: ProgressCallback
+    ) -> BuiltImage:
+        """See ``ImageBuilder``."""
+        customizer = Customizer(self._is_root, self._initrd, self._apt)
+        return await customizer.run(wanted, folders, progress)
 
     async def plain_kernel(self, kernel: Path, target: Path) -> Path:
         """See ``ImageBuilder``."""

@@ -25,8 +25,17 @@ TAIL_LINES = 200
 _SHOWN_LINES = 60
 
 
-def explain(image: str, suite: str, failure: CommandFailed, tail: Sequence[str]) -> BangerError:
-    """The error for the user, with the tail of the output as its details."""
+def explain(
+    image: str,
+    suite: str,
+    failure: CommandFailed,
+    tail: Sequence[str],
+    command: str = "banger image build",
+) -> BangerError:
+    """The error for the user, with the tail of the output as its details.
+
+    ``command`` is what to try again at the end.
+    """
     brief = f"the image {image} could not be built"
     text = "\n".join(tail)
     faults = [line for line in tail if _FAULT.match(line) and not _EMPTY.match(line)]
@@ -72,6 +81,6 @@ def explain(image: str, suite: str, failure: CommandFailed, tail: Sequence[str])
     return CommandFailed(
         brief,
         cause=faults[0] if faults else failure.cause or failure.brief,
-        resolution="banger image build, or read the log of the operation",
+        resolution=f"{command}, or read the log of the operation",
         details=details,
     )

@@ -16,7 +16,12 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9+.-]*[a-z0-9+.](?::[a-z0-9]+)?\Z")
 
 def install_list(packages: Iterable[str]) -> tuple[str, ...]:
     """The packages to install, in order and each once. Raises ``InvalidInput`` for a bad name."""
-    wanted = tuple(dict.fromkeys((*packages, *ALWAYS)))
+    return checked_list((*packages, *ALWAYS))
+
+
+def checked_list(packages: Iterable[str]) -> tuple[str, ...]:
+    """Packages, in order and each once. Raises ``InvalidInput`` for a bad name."""
+    wanted = tuple(dict.fromkeys(packages))
     for name in wanted:
         if not _NAME.match(name):
             raise InvalidInput(

@@ -28,10 +28,12 @@ def mark(scratch: Path) -> str:
     return f"banger-image-{os.geteuid()}-{digest[:12]}"
 
 
-def fits_into_memory(free_bytes: int, available_mib: int, flags: int) -> bool:
-    """Whether a tmpfs with these numbers (and ``statvfs`` flags) can hold a build."""
-    enough = available_mib * 1024**2 >= ROOM_BYTES + _MEMORY_RESERVE_MIB * 1024**2
-    return free_bytes >= ROOM_BYTES and enough and not flags & os.ST_NOEXEC
+def fits_into_memory(
+    free_bytes: int, available_mib: int, flags: int, room: int = ROOM_BYTES
+) -> bool:
+    """Whether a tmpfs with these numbers (and ``statvfs`` flags) can hold so many bytes."""
+    enough = available_mib * 1024**2 >= room + _MEMORY_RESERVE_MIB * 1024**2
+    return free_bytes >= room and enough and not flags & os.ST_NOEXEC
 
 
 def _on_disk(scratch: Path, *, is_root: bool) -> Path:
@@ -39,19 +41,23 @@ def _on_disk(scratch: Path, *, is_root: bool) -> Path:
     return scratch / mark(scratch) if is_root else Path("/var/tmp") / mark(scratch)  # noqa: S108
 
 
-def make(scratch: Path, *, is_root: bool) -> Path:
-    """Make the folder. Raises ``HostNotReady`` if there is room nowhere."""
+def make(scratch: Path, *, is_root: bool, content: int = 0) -> Path:
+    """Make the folder, for a tree of ``content`` bytes before anything is added to it.
+
+    Raises ``HostNotReady`` if there is room nowhere.
+    """
+    room = ROOM_BYTES + content
     path = _MEMORY / mark(scratch)
     status = os.statvfs(_MEMORY) if _MEMORY.is_dir() else None
     if status is None or not fits_into_memory(
-        status.f_bavail * status.f_frsize, memory.available_mib(), status.f_flag
+        status.f_bavail * status.f_frsize, memory.available_mib(), status.f_flag, room
     ):
         path = _on_disk(scratch, is_root=is_root)
         free = files.free_bytes(path.parent)
-        if free < ROOM_BYTES:
+        if free < room:
             raise HostNotReady(
                 f"there is no room for an image build in {path.parent}",
-                cause=f"{free // 1024**2} MiB are free, and {ROOM_BYTES // 1024**2} are needed",
+                cause=f"{free // 1024**2} MiB are free, and {room // 1024**2} are needed",
                 resolution="free disk space, then build again",
             )
     with files.explained(f"make the folder {path}"):
