@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from banger.api import bodies, image_bodies
-from banger.daemon.ports import Endpoint, ImageFacts, Progress, Prunable, VMFacts, VMStats
+from banger.daemon.image_ports import ImageFacts, Prunable
+from banger.daemon.ports import Endpoint, Progress, VMFacts, VMStats
 from banger.model.lifecycle import VMState
 from banger.model.operation import Operation, StepRecord
 from banger.model.vm import MIB

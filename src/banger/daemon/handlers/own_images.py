@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from banger.api import image_bodies, requests
 from banger.daemon.endpoint import Endpoint, answer, read_body, read_key, read_query
-from banger.daemon.ports import Prunable
+from banger.daemon.image_ports import Prunable
 from banger.daemon.views import view_prunable
 from banger.service.requests import CreateRequest, CustomizeRequest, ImportRequest
 
