@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from banger.api import frames
 from banger.api.endpoint import Endpoint
 from banger.api.endpoints import ENDPOINTS
-from banger.api.routes import FRAMES, IMAGE_KEEP, IMAGE_REGISTER
+from banger.api.routes import FRAMES, IMAGE_IMPORT, IMAGE_KEEP, IMAGE_REGISTER
 from banger.daemon.application import Application
 from banger.daemon.ports import Services
 from banger.service.requests import BuildRequest, CreateRequest
@@ -110,6 +110,8 @@ def make_possible(case: Any, files: CreateRequest) -> None:
             case.body.pop(field, None)
         if case.path == IMAGE_REGISTER:
             case.body.update(rootfs=files.rootfs, kernel=files.kernel)
+        if case.path == IMAGE_IMPORT:
+            case.body["archive"] = files.initrd
         if case.path == IMAGE_KEEP:
             case.body["vm"] = "web"
         if case.body.get("packages"):

@@ -444,7 +444,7 @@ class FakeImporter:
         self, spec: ImportSpec, folders: BuildFolders, progress: ProgressCallback
     ) -> ImportedImage:
         progress("reading", 0.5, "layer 1")
-        content = spec.archive.read_text()
+        content = spec.archive.read_bytes().decode(errors="replace")
         if content == "bad":
             raise InvalidInput(f"{spec.archive} cannot be imported", cause="it is bad")
         (folders.scratch / "work").touch()
@@ -459,7 +459,7 @@ class FakeImporter:
         )
 
     def brings_kernel(self, archive: Path) -> bool:
-        return archive.is_file() and archive.read_text().startswith("exported")
+        return archive.is_file() and archive.read_bytes().startswith(b"exported")
 
 
 class FakeBuilder:

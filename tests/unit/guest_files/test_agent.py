@@ -365,3 +365,18 @@ def test_only_the_trusted_side_of_a_vsock_is_served(trusted: str, served: bool) 
 def test_the_vsock_of_the_guest_and_of_the_host_agree() -> None:
     vsock = importlib.import_module("banger.guest_files.agent.vsock")
     assert vsock.PORT == AGENT_VSOCK_PORT
+
+
+def test_an_imported_image_brings_its_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main = importlib.import_module("banger.guest_files.agent.main")
+    environment = {"PATH": "/bin", "HOME": "/root"}
+    monkeypatch.setattr(main.command, "DEFAULT_ENV", environment)
+    main.take_environment(str(tmp_path / "none"), str(tmp_path / "none"))
+    assert environment == {"PATH": "/bin", "HOME": "/root"}
+    (tmp_path / "env").write_bytes(b"PATH=/opt/bin\0A=b=c\0=x\0odd\0LATIN=\xe9")
+    main.take_environment(str(tmp_path / "env"), str(tmp_path))
+    assert environment == {
+        "PATH": f"/opt/bin:{tmp_path}", "HOME": "/root", "A": "b=c", "LATIN": "\udce9"
+    }  # fmt: skip

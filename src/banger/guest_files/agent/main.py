@@ -17,6 +17,8 @@ from .port import Port
 PORT_NAME = "banger.0"
 #: What an image that was imported says of its environment: NAME=VALUE with zero bytes between.
 ENVIRONMENT = "/.banger/environment"
+#: Commands of a busybox, for where an image lacks them; only in guests of such images.
+TOOLS = "/run/banger/bin"
 
 
 def open_port() -> int:
@@ -33,17 +35,20 @@ def open_port() -> int:
     raise SystemExit(0)
 
 
-def take_environment(path: str) -> None:
-    """Let commands have the environment of an imported image, if there is one."""
+def take_environment(path: str, tools: str) -> None:
+    """Let commands have the environment of an imported image, and other tools if it has none."""
+    lines: list[bytes] = []
     try:
         with open(path, "rb") as file:
             lines = file.read().split(b"\0")
     except OSError:
-        return
+        pass
     for line in lines:
         name, equals, value = line.partition(b"=")
         if name and equals:
             command.DEFAULT_ENV[os.fsdecode(name)] = os.fsdecode(value)
+    if os.path.isdir(tools):
+        command.DEFAULT_ENV["PATH"] += f":{tools}"
 
 
 def main() -> None:
@@ -53,7 +58,7 @@ def main() -> None:
     ``main.py listen FD`` whoever connects to it.
     """
     os.chdir("/")
-    take_environment(ENVIRONMENT)
+    take_environment(ENVIRONMENT, TOOLS)
     words = sys.argv[1:]
     given = int(words[-1]) if words else -1
     if given >= 0:
