@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +22,13 @@ def test_a_busybox_image(
 ) -> None:
     banger = banger_with_image
     first = busybox_layer(BUSYBOX.read_bytes(), etc__gone=b"x")
-    second = tar(entry("etc/.wh.gone"), (entry("hello"), b"from the second layer\n"))
+    # As in Alpine's: busybox as init, told to start an OpenRC that is not there.
+    second = tar(
+        entry("etc/.wh.gone"),
+        (entry("hello"), b"from the second layer\n"),
+        entry("sbin/init", tarfile.SYMTYPE, linkname="/bin/busybox"),
+        (entry("etc/inittab"), b"::sysinit:/sbin/openrc sysinit\ntty1::respawn:/sbin/getty\n"),
+    )
     config = {"Env": ["PATH=/bin", f"GREETING={GREETING}"], "Entrypoint": ["/bin/sh"]}
     archive = tmp_path / "box.tar"
     archive.write_bytes(oci(first, second, compression="gzip", config=config).archive())
