@@ -155,10 +155,12 @@ def records(data: bytes) -> dict[bytes, bytes]:
 
 
 def _check_sum(header: bytes) -> None:
+    said = number(header[148:156])
     blanked = header[:148] + b" " * 8 + header[156:]
+    if said == sum(blanked):
+        return
     # Some old programs added signed characters.
-    signed = sum(blanked) - 256 * sum(1 for byte in blanked if byte > 127)
-    if number(header[148:156]) not in (sum(blanked), signed):
+    if said != sum(blanked) - 256 * sum(1 for byte in blanked if byte > 127):
         raise Refused("an entry's header is damaged")
 
 
