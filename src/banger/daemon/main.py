@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -19,6 +20,9 @@ from banger.paths import Paths
 _log = logging.getLogger(__name__)
 #: Seconds for tasks, and for threads, to end when the daemon does.
 WIND_DOWN = 0.3
+#: Threads for what waits on disk and kernel. Python's own number, six with two CPUs, lets a few
+#: starts at once wait for one another.
+_THREADS = 16
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -87,6 +91,7 @@ def _run_loop(serve: Coroutine[Any, Any, None]) -> None:
     import uvloop
 
     loop = uvloop.new_event_loop()
+    loop.set_default_executor(ThreadPoolExecutor(_THREADS))
     try:
         loop.run_until_complete(serve)
     finally:

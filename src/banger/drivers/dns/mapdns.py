@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 
@@ -17,6 +18,7 @@ from banger.mapdns.server import PORT, Answers
 from banger.model.network import Lease
 
 _log = logging.getLogger(__name__)
+Edit = Callable[[dict[str, Record]], None]
 #: Seconds between two looks whether somebody else has changed the records.
 WATCH_SECONDS = 1.0
 #: resolv.conf(5): the resolver looks at no more than three.
@@ -39,6 +41,8 @@ class MapdnsNames:
         self._gateways: dict[str, str] = {}
         self._watching: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
+        self._edits: list[tuple[Edit, asyncio.Future[None]]] = []
+        self._editing: asyncio.Task[None] | None = None
         self._asked = self._done = 0
         self._problem = ""
         self._wired = False
@@ -48,9 +52,7 @@ class MapdnsNames:
         self._refused.pop(vm_id, None)
         try:
             full = full_name(publication.name)
-            await in_thread(
-                lambda _: self._records.change(lambda table: self._put(table, publication))
-            )
+            await self._change(lambda table: self._put(table, publication))
         except BangerError as error:
             self._refused[vm_id] = f"{error.brief}: {error.cause}"
             raise
@@ -64,7 +66,7 @@ class MapdnsNames:
         listened = self._gateways.pop(vm_id, "")
         recorded = any(record.owner == mark for record in self._answers.table().values())
         if recorded:
-            await in_thread(lambda _: self._records.change(lambda table: _drop(table, {mark})))
+            await self._change(lambda table: _drop(table, {mark}))
         if self._published.pop(vm_id, None) is not None or recorded:
             await self._apply()
         elif listened:
@@ -124,6 +126,8 @@ class MapdnsNames:
         return NameStatus(self._listening.server, wired, self._problem)
 
     async def close(self) -> None:
+        if self._editing is not None:
+            await asyncio.gather(self._editing, return_exceptions=True)
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
@@ -141,6 +145,53 @@ class MapdnsNames:
             )
         _drop(table, {mark})  # an earlier name of the same VM
         table[full] = Record((publication.address,), mark)
+
+    async def _change(self, edit: Edit) -> None:
+        """Edit the records; those that come while a round is under way share the next one.
+
+        Raises what the edit raises, which must then have changed nothing.
+        """
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._edits.append((edit, done))
+        if self._editing is None or self._editing.done():
+            self._editing = asyncio.create_task(self._edit_all())
+        try:
+            await asyncio.shield(done)
+        except asyncio.CancelledError:
+            # Whoever cleans up afterwards does not race with it.
+            await asyncio.wait([done])
+            if not done.cancelled():
+                done.exception()  # seen, and of no interest any more
+            raise
+
+    async def _edit_all(self) -> None:
+        while self._edits:
+            edits, self._edits = self._edits, []
+            try:
+                failures = await in_thread(functools.partial(self._edit_round, edits))
+            except BaseException as error:  # noqa: BLE001 - whoever asked is told
+                failures = dict.fromkeys(range(len(edits)), error)
+            for number, (_, done) in enumerate(edits):
+                if number in failures:
+                    done.set_exception(failures[number])
+                else:
+                    done.set_result(None)
+
+    def _edit_round(
+        self, edits: Sequence[tuple[Edit, object]], _stopped: Callable[[], bool]
+    ) -> dict[int, BaseException]:
+        """Make all edits in one change; which of them failed, and why."""
+        failures: dict[int, BaseException] = {}
+
+        def edit_each(table: dict[str, Record]) -> None:
+            for number, (edit, _) in enumerate(edits):
+                try:
+                    edit(table)
+                except BangerError as error:
+                    failures[number] = error
+
+        self._records.change(edit_each)
+        return failures
 
     async def _apply(self) -> None:
         """Bring server and wiring to what is published; many at once share one round."""

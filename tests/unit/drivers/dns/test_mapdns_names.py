@@ -250,3 +250,39 @@ async def test_what_was_only_listened_for_ends_with_the_vm(
     await names.withdraw(WEB.vm_id)
     assert names.nameservers(lease()) == lease().nameservers
     assert wiring.told == []
+
+
+async def test_names_published_at_once_share_rounds_and_each_has_its_own_fate(
+    names: MapdnsNames, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds, change = [], records.change
+
+    def counted(edit: mapdns.Edit) -> dict[str, Record]:
+        rounds.append(edit)
+        return change(edit)
+
+    monkeypatch.setattr(records, "change", counted)
+    taken = Publication("ffffffffffff", "web", "10.208.0.10", "10.208.0.9")
+    publications = [WEB, taken, DB]
+    publications += [
+        Publication(f"{number:012x}", f"vm{number}", f"10.209.0.{number}", "10.209.0.1")
+        for number in range(20)
+    ]
+    told = await asyncio.gather(*map(names.publish, publications), return_exceptions=True)
+    assert [type(each) for each in told] == [type(None), Conflict, *[type(None)] * 21]
+    assert len(rounds) <= 2
+    assert len(records.read()) == 22
+    assert records.read()["web.vm"].addresses == ("10.208.0.2",)
+
+
+async def test_who_gives_up_waits_until_the_records_are_as_asked(
+    names: MapdnsNames, records: Records
+) -> None:
+    publishing = asyncio.create_task(names.publish(WEB))
+    await asyncio.sleep(0)
+    publishing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await publishing
+    assert list(records.read()) == ["web.vm"]
+    await names.withdraw(WEB.vm_id)
+    assert records.read() == {}
