@@ -40,12 +40,21 @@ class Engine:
         self._notice = notice
         self._report = report
         self.abandoned = False
+        #: Operations under way.
+        self._running = 0
 
     async def run(self, plan: Plan) -> Operation:
         """Do what is left of the plan; returns the ended operation.
 
         Steps that the journal calls done are skipped. Raises only when abandoned.
         """
+        self._running += 1
+        try:
+            return await self._run(plan)
+        finally:
+            self._running -= 1
+
+    async def _run(self, plan: Plan) -> Operation:
         steps = list(plan.steps())
         done = {r.position: r for r in self._steps_of(plan) if r.phase is StepPhase.DONE}
         for position, step in enumerate(steps):
@@ -117,6 +126,8 @@ class Engine:
                 resolution=resolution,
             )
 
+        # No effect without an intent that outlives a power cut.
+        await self._context.database.durable(alone=self._running <= 1)
         report = functools.partial(self._report, plan.operation.id)
         observed = await step.apply(report)
         await self._context.failpoints.reach(f"{place}.after")
@@ -143,7 +154,7 @@ class Engine:
     ) -> None:
         """Write one step's phase, and with it the intent of the ``following`` one if given."""
         told = [(position, step, phase)]
-        with self._context.database.transaction():
+        with self._context.database.transaction(deferred=True):
             self._put(plan, position, step, phase, observed)
             if phase is StepPhase.DONE:
                 step.commit(observed)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from banger.errors import CorruptState, HostNotReady
+from banger.host import files
 from banger.store import migrations
 
 #: Marks the file as ours ("bngr"); see the SQLite pragma application_id.
@@ -20,6 +23,10 @@ class Database:
 
     ``changes`` grows with every committed transaction, so that readers can keep what they
     derived from the rows until it moves. ``fresh`` tells that the file was just made.
+
+    A transaction is durable (it outlives a power cut) when it is committed. One that is
+    ``deferred`` is so after ``durable``, or after the next one that is not deferred: many
+    operations under way then share one wait for the disk.
     """
 
     def __init__(self, path: Path) -> None:
@@ -27,11 +34,14 @@ class Database:
         self.fresh = not path.exists()
         self.changes = 0
         self._depth = 0
+        self._durable = 0
+        self._log = -1
+        self._syncing = asyncio.Lock()
         self.connection = _connect(path)
         migrations.migrate(self.connection, path)
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self, *, deferred: bool = False) -> Iterator[sqlite3.Connection]:
         """A write transaction: committed on success, rolled back on any exception.
 
         Nested calls join the outer transaction. Never ``await`` inside.
@@ -41,6 +51,8 @@ class Database:
             yield self.connection
             return
         try:
+            if deferred:
+                self.connection.execute("PRAGMA synchronous = NORMAL")
             self.connection.execute("BEGIN IMMEDIATE")
             self._depth = 1
             try:
@@ -50,11 +62,45 @@ class Database:
                 raise
             self.connection.execute("COMMIT")
             self.changes += 1
+            if not deferred:
+                self._durable = self.changes
         except sqlite3.OperationalError as error:
             self._roll_back()
             raise _explained(error, self.path) from error
         finally:
             self._depth = 0
+            if deferred:
+                self.connection.execute("PRAGMA synchronous = FULL")
+
+    @property
+    def unsynced(self) -> int:
+        """How many committed transactions a power cut could still undo."""
+        return self.changes - self._durable
+
+    async def durable(self, *, alone: bool = False) -> None:
+        """Return when all that is committed now outlives a power cut.
+
+        Those who come while one waits for the disk share the next wait. Whoever is ``alone``
+        does not go through a thread for it. Raises ``HostNotReady``.
+        """
+        wanted = self.changes
+        if self._durable >= wanted:
+            return
+        async with self._syncing:
+            if self._durable >= wanted:
+                return
+            committed = self.changes
+            # What is committed stands in the log alone (SQLite: "Write-Ahead Logging"), which
+            # is synced before any of it goes into the database itself.
+            with files.explained(f"write the database {self.path}"):
+                if self._log < 0:
+                    log = self.path.with_name(f"{self.path.name}-wal")
+                    self._log = os.open(log, os.O_RDONLY | os.O_CLOEXEC)
+                if alone:
+                    os.fdatasync(self._log)
+                else:
+                    await asyncio.to_thread(os.fdatasync, self._log)
+            self._durable = max(self._durable, committed)
 
     def _roll_back(self) -> None:
         # SQLite ends the transaction by itself on some errors (disk full, I/O).
@@ -74,6 +120,9 @@ class Database:
             )
 
     def close(self) -> None:
+        if self._log >= 0:
+            os.close(self._log)
+            self._log = -1
         self.connection.close()
 
 

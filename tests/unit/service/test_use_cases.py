@@ -12,7 +12,9 @@ from banger.drivers.guest.base import GuestCommand
 from banger.errors import AlreadyExists, Conflict, HostNotReady, InvalidInput, NotFound
 from banger.model.lifecycle import VMState
 from banger.model.operation import OperationStatus
+from banger.service.create import CreatePlan
 from banger.service.requests import BuildRequest, CreateRequest
+from banger.service.steps import Report, Step
 from tests.fakes.house import House
 from tests.unit.service.test_crash import check_invariants
 
@@ -277,6 +279,28 @@ async def test_a_step_is_begun_in_the_journal_before_it_works(
     assert seen["vm.create.folder.before"] == [("folder", "intent")]
     assert seen["vm.create.host-key.before"] == [("folder", "done"), ("host-key", "intent")]
     assert [phase for _, phase in seen["vm.create.end.before"]] == ["done"] * 4
+
+
+async def test_no_step_works_before_its_intent_outlives_a_power_cut(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, worked = house.context.database, []
+
+    def watched(kind: type[Step]) -> None:
+        apply = kind.apply
+
+        async def checked(step: Step, report: Report) -> dict[str, object]:
+            assert database.unsynced == 0
+            worked.append(step.name)
+            return await apply(step, report)
+
+        monkeypatch.setattr(kind, "apply", checked)
+
+    for kind in CreatePlan.step_types:
+        watched(kind)
+    await create(house)
+    assert worked == [step.name for step in CreatePlan.step_types]
+    assert database.unsynced == 0
 
 
 async def test_the_configuration_for_ssh_follows_every_change(house: House) -> None:
