@@ -24,6 +24,8 @@ class VMs:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        #: What rows were decoded to, by VM: an operation reads its own dozens of times.
+        self._decoded: dict[str, tuple[tuple[Any, ...], VM]] = {}
 
     def insert(self, vm: VM) -> None:
         """Add a VM. Raises ``AlreadyExists`` if its name is taken."""
@@ -52,6 +54,7 @@ class VMs:
         """Remove the row; one that is gone already is no error."""
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM vm WHERE id = ?", (vm_id,))
+        self._decoded.pop(vm_id, None)
 
     def get(self, vm_id: str) -> VM | None:
         return next(self._select("WHERE id = ?", (vm_id,)), None)
@@ -74,7 +77,15 @@ class VMs:
 
     def _select(self, clause: str, values: tuple[str, ...]) -> Iterator[VM]:
         rows = self._database.connection.execute(f"SELECT {_COLUMNS} FROM vm {clause}", values)
-        return map(_vm, rows)
+        return map(self._vm, rows)
+
+    def _vm(self, row: tuple[Any, ...]) -> VM:
+        known = self._decoded.get(row[0])
+        if known is not None and known[0] == row:
+            return known[1]
+        vm = _vm(row)
+        self._decoded[vm.id] = (row, vm)
+        return vm
 
 
 def name_taken(name: str) -> AlreadyExists:
