@@ -44,7 +44,7 @@ SCENES = [
     Scene("create", (100, 28), "dark", "db", ("n",), "$ banger run"),
     Scene("images", (100, 24), "light", "web", ("I",), "used by"),
     Scene("operations", (100, 24), "dark", "web", ("O",), "start web"),
-    Scene("failure", (100, 28), "contrast", "giant", ("s",), "try:"),
+    Scene("failure", (100, 24), "contrast", "web", ("I", "d", "y"), "try:"),
 ]
 
 
@@ -63,12 +63,11 @@ def main() -> None:
 
 
 def furnish(home: Home) -> None:
-    """VMs that run, one that is stopped, and one that this host cannot hold."""
+    """VMs that run, are paused and are stopped."""
     home.ok("run", "--name", "web", "--memory", "256M", "--vcpu", "1", "--nat")
     home.ok("run", "--name", "db", "--memory", "384M", "--disk-size", "2G")
     home.ok("vm", "forward", "web", "8080:80")
     home.ok("create", "--name", "ci-runner")
-    home.ok("create", "--name", "giant", "--memory", "32G")
     home.ok("vm", "pause", "db")
     home.ok("exec", "web", "--", "sh", "-c", "dd if=/dev/urandom of=/root/data bs=1M count=300 &")
 

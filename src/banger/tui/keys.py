@@ -36,7 +36,7 @@ EVERYWHERE = (
     Key("question_mark,f1", "?", "help", "help", "this help"),
     Key("T", "T", "theme", "next_theme", "dark, light or high contrast"),
     Key("y", "y", "copy", "copy", "copy the last command, or the error that is shown"),
-    Key("q", "q", "quit", "quit", "leave; VMs go on"),
+    Key("q,ctrl+c", "q", "quit", "quit", "leave; VMs go on"),
 )
 VMS = (
     Key("s", "s", "start", "power", "start or stop", changes=True),

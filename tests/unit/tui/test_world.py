@@ -154,6 +154,9 @@ def test_a_line_of_a_console_as_it_stands_in_the_end() -> None:
     assert typed(b"abc\x08\x08X") == "aXc"
     assert typed(b"wrong\r\x1b[Kright\x1b[0m") == "right"
     assert typed(b"\x1b[32mgreen\x1b[0m \x1b[2J\x1b[Htop") == "top"
+    assert (
+        typed("\x9b31m\u202ex".encode()) == "\N{REPLACEMENT CHARACTER}31m\N{REPLACEMENT CHARACTER}x"
+    )
     assert typed(b"\xff\x07") == "\N{REPLACEMENT CHARACTER}"
 
 

@@ -13,6 +13,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from banger.tui.actions import Act, Danger
+from banger.tui.entry import Entry
 
 #: Names that are listed; of more only the number.
 _LISTED = 6
@@ -45,7 +46,7 @@ class ConfirmScreen(ModalScreen[bool]):
         with Vertical(classes="dialog danger"):
             yield Static(self._question())
             if self.word:
-                yield Input(placeholder=self.word, id="word", compact=True)
+                yield Entry(placeholder=self.word, id="word")
 
     def _question(self) -> Text:
         names, act = self._names, self._act

@@ -14,6 +14,7 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
+from banger.tui.entry import Entry
 from banger.tui.form import Field, fault
 from banger.tui.themes import Tones
 
@@ -100,7 +101,7 @@ class FormScreen(ModalScreen[Texts | None]):
         if field.choices:
             entry = Choice(field.choices, field.value, f"field-{field.key}")
         else:
-            entry = Input(field.value, id=f"field-{field.key}", compact=True)
+            entry = Entry(field.value, id=f"field-{field.key}")
         entry.disabled = bool(field.locked)
         entry.add_class("entry")
         return entry

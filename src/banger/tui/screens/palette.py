@@ -14,6 +14,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from banger.cli.text import pad
+from banger.tui.entry import Entry
 from banger.tui.themes import Tones
 
 #: Completions that are listed.
@@ -65,7 +66,7 @@ class PaletteScreen(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog", id="palette"):
             yield Static(Text("banger …", self._tones["title"]))
-            yield Input(placeholder="a command, as on the shell", id="typed", compact=True)
+            yield Entry(placeholder="a command, as on the shell", id="typed")
             yield Static(id="found")
 
     def on_mount(self) -> None:

@@ -13,6 +13,7 @@ from textual.widgets import Input
 from banger.client.views import VMView
 from banger.tui import actions
 from banger.tui.detail import TABS, Detail
+from banger.tui.entry import Entry
 from banger.tui.keys import EVERYWHERE, HIDDEN_TABS, MOVING, SCREENS, VMS, Key, bindings
 from banger.tui.listing import Cell, Column, Listing
 from banger.tui.screens.base import WorldScreen
@@ -41,7 +42,7 @@ class VMScreen(WorldScreen):
         with Container(id="body"):
             with Vertical(id="left"):
                 yield Listing(COLUMNS, self._cell, empty=_NO_VMS, id="vms")
-                yield Input(placeholder="words to filter by", id="filter", compact=True)
+                yield Entry(placeholder="words to filter by", id="filter")
             yield Detail(self.ui.client, self.ui.now, id="detail")
 
     def on_mount(self) -> None:

@@ -8,6 +8,7 @@ from collections import deque
 from rich.text import Text
 
 from banger.cli.logs import MARK, render_line
+from banger.cli.text import clean
 from banger.tui.themes import Tones
 
 #: Lines that are kept of a console.
@@ -69,4 +70,4 @@ def typed(line: bytes) -> str:
         elif found[2] in ("H", "J"):
             cells, column = [], 0
         cells.extend(" " * (column - len(cells)))
-    return "".join(cells).rstrip()
+    return clean("".join(cells).rstrip())
