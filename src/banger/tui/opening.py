@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Any
 
 from banger import proposals
@@ -14,7 +15,7 @@ from banger.cli.values import IMAGE_NAME
 from banger.cli.vm_set import CHANGEABLE, GROWABLE
 from banger.client.views import OperationView, VMView, ended
 from banger.errors import BangerError
-from banger.tui.actions import command
+from banger.tui.actions import LIVE, command
 from banger.tui.doing import Doing
 from banger.tui.form import (
     Field,
@@ -121,33 +122,43 @@ class Opening(Doing):
         return operation["status"] == "succeeded"
 
     # changes
-    def open_edit(self, vm: VMView) -> None:
-        """The form of what a VM has; fields that cannot change now say why."""
-        stopped = "" if vm["state"] in CHANGEABLE else f"it is {vm['state']}, s stops it"
-        growable = "" if vm["state"] in GROWABLE else f"it is {vm['state']}"
-        work = _size_text(vm["work_disk_bytes"]) if vm["work_disk_bytes"] else ""
+    def open_edit(self, vms: Sequence[VMView]) -> None:
+        """The form of what VMs have; fields that cannot change now say why.
+
+        Of several VMs only what is typed is changed, and for all of them.
+        """
+        one = vms[0] if len(vms) == 1 else None
         fields = [
-            cpu_field(str(vm["vcpus"]))._replace(locked=stopped),
-            memory_field(_size_text(vm["memory_mib"] * MIB))._replace(locked=stopped),
-            disk_field("overlay_bytes", "overlay", _size_text(vm["overlay_bytes"]),
-                       "--overlay-size", needed=True)._replace(locked=growable),
-            disk_field("work_disk_bytes", "work disk", work, "--disk-size",
-                       needed=False)._replace(locked=stopped),
+            cpu_field(str(one["vcpus"]) if one else ""),
+            memory_field(_size_text(one["memory_mib"] * MIB) if one else ""),
+            disk_field("overlay_bytes", "overlay", _size_text(one["overlay_bytes"]) if one else "",
+                       "--overlay-size", needed=True),
+            disk_field("work_disk_bytes", "work disk",
+                       _size_text(one["work_disk_bytes"]) if one and one["work_disk_bytes"] else "",
+                       "--disk-size", needed=False),
         ]  # fmt: skip
-        fields[2:] = [one._replace(limits=f"{one.limits}; grows only") for one in fields[2:]]
+        fields = [
+            field._replace(
+                needed=field.needed and one is not None,
+                locked=_lock(vms, GROWABLE if field.key == "overlay_bytes" else CHANGEABLE),
+                limits=field.limits + ("; grows only" if field.key.endswith("_bytes") else ""),
+            )
+            for field in fields
+        ]
+        names = [vm["name"] for vm in vms]
 
         def preview(texts: Texts) -> str:
             wanted = options(changed(fields, texts), texts)
-            return command(("vm", "set"), [vm["name"], *wanted]) if wanted else ""
+            return command(("vm", "set"), [*names, *wanted]) if wanted else ""
 
         def then(texts: Texts) -> None:
             body = values(changed(fields, texts), texts)
-            if body:
-                self.begin(lambda: self.client.act(vm["id"], "set", body))
-            else:
+            if not body:
                 self.say("nothing was changed")
+            for vm in vms if body else ():
+                self.begin(partial(self.client.act, vm["id"], "set", body))
 
-        self.ask(f"Change {vm['name']}", fields, preview, then)
+        self.ask(f"Change {names[0] if one else f'{len(vms)} VMs'}", fields, preview, then)
 
     def open_rename(self, vm: VMView) -> None:
         """The form of a new name."""
@@ -196,6 +207,16 @@ class Opening(Doing):
             self.begin(lambda: self.client.forward(vm["id"], body))
 
         self.ask(f"Publish a port of {vm['name']}", fields, preview, then)
+
+
+def _lock(vms: Sequence[VMView], states: Collection[str]) -> str:
+    """Why something that is only possible in ``states`` is not now; empty if it is."""
+    wrong = [vm for vm in vms if vm["state"] not in states]
+    if not wrong:
+        return ""
+    who = "it" if len(vms) == 1 else wrong[0]["name"]
+    stop = ", s stops it" if wrong[0]["state"] in LIVE else ""
+    return f"{who} is {wrong[0]['state']}{stop}"
 
 
 def _size_text(size: int) -> str:

@@ -14,7 +14,7 @@ from tests.fakes.cli_home import CLIHome
 FORBIDDEN = {
     "asyncio", "ssl", "email", "subprocess", "dataclasses", "rich", "msgspec", "tomllib",
     "importlib.metadata", "http.client", "hashlib", "secrets", "logging", "tempfile", "shutil",
-    "tarfile", "starlette", "uvicorn", "sqlite3",
+    "tarfile", "starlette", "uvicorn", "sqlite3", "textual",
 }  # fmt: skip
 #: Modules after ``vm list``, the interpreter's own included.
 BUDGET = 142

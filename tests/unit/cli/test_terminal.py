@@ -118,3 +118,11 @@ def test_ignored_interrupts_stay_ignored(banger: CLIHome) -> None:
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, b"web\n")
+
+
+def test_the_screen_needs_a_terminal(banger: CLIHome) -> None:
+    done = banger("tui")
+    assert done.status == 2
+    assert "banger tui needs a terminal" in done.stderr
+    assert "try:   banger ls" in done.stderr
+    assert not banger.fake.requests

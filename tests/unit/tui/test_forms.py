@@ -118,6 +118,23 @@ async def test_a_stopped_vm_is_changed(home: ScreenHome) -> None:
         assert home.vm("cache")["memory_mib"] == 2048
 
 
+async def test_marked_vms_are_changed_together(home: ScreenHome) -> None:
+    for name in ("one", "two", "three"):
+        home.fake.add_vm(name)
+    async with home.run() as shown:
+        await shown.press("space", "space", "e")
+        assert "Change 2 VMs" in shown.text()
+        await shown.press("enter")
+        assert shown.app.said == "nothing was changed"
+        await shown.press("e")
+        await fill(shown, "vcpus", "4")
+        assert "$ banger vm set one three --vcpu 4" in shown.text()
+        await shown.press("enter")
+        await shown.until(lambda: home.vm("one")["vcpus"] == home.vm("three")["vcpus"] == 4)
+        assert home.vm("two")["vcpus"] == 2
+        assert home.vm("one")["memory_mib"] == 1024
+
+
 async def test_a_running_vm_says_why_a_field_is_locked(home: ScreenHome) -> None:
     household(home.fake)
     async with home.run() as shown:

@@ -176,8 +176,8 @@ class VMScreen(WorldScreen):
         self.ui.open_create()
 
     def action_edit(self) -> None:
-        if self.chosen:
-            self.ui.open_edit(self.chosen)
+        if self.targets:
+            self.ui.open_edit(self.targets)
 
     def action_rename(self) -> None:
         if self.chosen:
