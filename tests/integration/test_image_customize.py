@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import pwd
 import shutil
 import stat
 import subprocess
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from banger.drivers.guest.initrd import build_initrd
@@ -29,6 +31,7 @@ from banger.errors import BangerError, InvalidInput
 from banger.host.command import Command, run
 from banger.host.kernel_version import kernel_version
 from banger.model.image import Customization
+from tests.integration.test_image_build import user_with_home
 from tests.plugins.built_image import cache
 from tests.requirements import needs
 
@@ -264,6 +267,63 @@ def test_a_file_system_that_was_not_unmounted_is_settled_first(
     customize(short, replace(wanted, rootfs=str(base)))
     assert facts(short / "target/rootfs.ext4", short) == before
     assert content_sha256(base) == digest
+
+
+def customize_in(top: str, wanted: str) -> None:
+    """What an ordinary user's process does in the next test."""
+    customize(Path(top), msgspec.json.decode(wanted, type=Customization))
+
+
+@needs("image")
+def test_an_ordinary_user_makes_the_same_image(wanted: Customization, short: Path) -> None:
+    if shutil.which("newuidmap") is None:
+        pytest.skip("newuidmap is not installed (Debian package uidmap)")
+    version, home = kernel_version(Path(wanted.kernel)), short / "home"
+    modules = home / "modules" / version
+    (modules / "kernel").mkdir(parents=True)
+    (modules / "kernel/some.ko").write_bytes(b"module")
+    tree = odd_tree(short)
+    (tree / "bin").mkdir()
+    shutil.copy(str(shutil.which("busybox")), tree / "bin/busybox")
+    (tree / "bin/sh").symlink_to("busybox")
+    base = mke2fs(tree, home / "base.ext4")
+    asked = replace(
+        wanted,
+        rootfs=str(base),
+        kernel=str(shutil.copy(wanted.kernel, home)),
+        initrd=str(shutil.copy(wanted.initrd, home)),
+        modules=str(home / "modules"),
+    )
+    customize(short, asked)
+    with user_with_home(home) as user:
+        account = pwd.getpwnam(user)
+        debs = home / ".cache/banger-tests/packages/banger"
+        debs.mkdir(parents=True)
+        subprocess.run(["chown", "-R", f"{user}:", str(home)], check=True)
+        environment = {**SYSTEM, "HOME": str(home)}
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+        drop = ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}"]
+        start = [*drop, "--clear-groups", "--inh-caps=-all", sys.executable, "-B", "-c"]
+        script = "import sys; from tests.integration import test_image_customize as t;"
+        script += "t.customize_in(*sys.argv[1:])"
+        arguments = (str(home), msgspec.json.encode(asked).decode())
+        done = subprocess.run(
+            [*start, script, *arguments],
+            capture_output=True, text=True, check=False, env=environment, cwd="/",
+        )  # fmt: skip
+    if "No module named" in done.stderr or "Permission denied: '/root" in done.stderr:
+        pytest.skip("another user cannot read the source or the Python of these tests")
+    assert done.returncode == 0, done.stderr
+    made = home / "target/rootfs.ext4"
+    assert made.stat().st_uid == account.pw_uid
+
+    def timeless(image: Path) -> dict[str, tuple[object, ...]]:
+        # The folders that the modules came into are of today.
+        return {name: fact[:-1] for name, fact in facts(image, short).items()}
+
+    by_user = timeless(made)
+    assert by_user == timeless(short / "target/rootfs.ext4")
+    assert f"lib/modules/{version}/kernel/some.ko" in by_user
 
 
 # What the programs of a base can do

@@ -16,7 +16,13 @@ from banger.host.files import explained
 
 #: What an ordinary user enters a namespace of several ids with.
 PROGRAMS = {"unshare": "util-linux", "newuidmap": "uidmap"}
-_PROGRAM = (sys.executable, "-P", "-m", inside.__name__)
+#: Where this banger is, which the program finds by no path of its environment.
+_SOURCE = str(Path(inside.__file__).parents[3])
+_START = (
+    f"import sys; sys.path.insert(0, {_SOURCE!r}); from {inside.__name__} import main;"
+    " sys.exit(main(sys.argv[1:]))"
+)
+_PROGRAM = (sys.executable, "-P", "-B", "-c", _START)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ It runs in a user namespace, so that whatever the tree makes of it has no right 
 ordinary user enters through ``unshare`` (``rootfs.NAMESPACE``), root by ``--map`` with ids that
 nobody else has. Standard library only; what is needed is loaded before the world is left.
 
-Usage: ``python -m banger.drivers.image.inside [--map] VERB ARGUMENTS``, where VERB is
+Its arguments are ``[--map] VERB ARGUMENTS``, where VERB is
 
 - ``extract FD TREE``: fill TREE from the ext file system in the open file FD, print what is left
 - ``extract-below FD TREE PATH``: the same with the plain files of one of its folders
@@ -183,6 +183,3 @@ _VERBS = {
     "guest": _guest,
     "run": _run,
 }
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
