@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,17 +41,14 @@ def until(banger: LabHome, name: str, state: str, code: str) -> dict[str, Any]:
 def test_the_whole_life_of_snapshots(banger: LabHome) -> None:
     shell = banger.session.shell
     banger.ok("run", "--name", "web", "--memory", "256M", "--overlay-size", SMALL)
-    banger.ok("run", "--name", "two", "--memory", "256M", "--no-wait")
-    web, two = show(banger, "web"), show(banger, "two")
-    assert web["storage"] == two["storage"] == "dm_snapshot"  # by itself
+    web = show(banger, "web")
+    assert web["storage"] == "dm_snapshot"  # by itself
     marks = shell("dmsetup info -c --noheadings -o name,uuid").split()
-    expected = [f"banger-0-{vm['id']}:BANGER-0-{vm['id']}" for vm in (web, two)]
-    assert sorted(marks) == sorted(expected)
-    # One loop device of the image for both, one of each layer.
-    loops = shell("losetup --list --noheadings --output BACK-FILE,RO,AUTOCLEAR").split()
-    assert len(loops) == 9
-    assert sum(word.endswith("/rootfs.ext4") for word in loops) == 1
-    assert set(loops[2::3]) == {"1"}
+    assert marks == [f"banger-0-{web['id']}:BANGER-0-{web['id']}"]
+    # One loop device of the image (test_host: for all VMs), one of the layer.
+    loops = shell("losetup --list --noheadings --output BACK-FILE,RO,AUTOCLEAR").splitlines()
+    found = {Path(path).name: (ro, auto) for path, ro, auto in map(str.split, loops)}
+    assert found == {"rootfs.ext4": ("1", "1"), "root.cow": ("0", "1")}
 
     # A killed daemon takes nothing along.
     banger.ok("exec", "web", "--", "sh", "-c", "echo kept >/root/kept; sync")
@@ -81,6 +79,6 @@ def test_the_whole_life_of_snapshots(banger: LabHome) -> None:
     assert ended == 10
     assert "all that the VM has written on it is lost" in said
     assert "try:" in said
-    banger.ok("rm", "--force", "web", "two")
+    banger.ok("rm", "--force", "web")
     left = shell("dmsetup ls; losetup --list --noheadings; ls /dev/dm-* 2>/dev/null || true")
     assert left.strip() == "No devices found"

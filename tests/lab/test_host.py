@@ -6,12 +6,13 @@ The tests run in order and share two VMs. What is counted is what the host itsel
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.fakes.internet import WORLD, WORLD_HOST
-from tests.lab import host_restart
+from tests.lab import host_restart, qemu_files
 from tests.lab.session import Session
 from tests.plugins.lab import LabHome
 from tests.requirements import needs
@@ -31,6 +32,13 @@ exit 1"""
 
 FETCH = f"import urllib.request as u;print(u.urlopen('http://{WORLD}/',timeout=20).read().decode())"
 GREET = "import socket;print(socket.create_connection(('{}',{}),20).recv(7))"
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Session]:
+    """With this machine's QEMU to be installed in it."""
+    with Session(more=qemu_files.given()) as session:
+        yield session
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +89,9 @@ def test_two_vms_reach_the_world_and_each_other(dev: LabHome, lab: Session) -> N
     assert dev.ok("exec", "one", "--", "uname", "-s") == "Linux\n"
     assert _objects(lab) == {"dm": 1, "tap": 1, "table": 1, "loop": 2, "vmm": 1}
     assert dev.ok("exec", "one", "--", "python3", "-c", FETCH).strip() == "the world"
+    [stats] = dev.json("stats", "one")
+    assert 32 << 20 < stats["proportional_bytes"] <= stats["resident_bytes"]
+    assert 0 < stats["overlay_used_bytes"] < stats["overlay_bytes"]
 
     dev.ok("run", "--name", "two", "--vcpu", "1", "--memory", "512")
     assert _objects(lab) == {"dm": 2, "tap": 2, "table": 1, "loop": 3, "vmm": 2}
@@ -110,6 +121,26 @@ def test_a_restarted_host_loses_nothing(dev: LabHome, lab: Session) -> None:
     assert lab.shell("getent hosts one.vm").split()[0] == before["address"]
     assert dev.ok("exec", "one", "--", "python3", "-c", FETCH).strip() == "the world"
     assert _greeting_in_the_world(lab) == "b'SSH-2.0'\n"
+
+
+def test_qemu_on_nested_kvm_has_a_device_as_well(dev: LabHome, lab: Session) -> None:
+    lab.shell(qemu_files.INSTALL)
+    dev.ok("run", "--vmm", "qemu", "--name", "q", "--vcpu", "1", "--memory", "256")
+    vm = _vm(dev, "q")
+    assert (vm["vmm"], vm["accelerator"], vm["storage"]) == ("qemu", "kvm", "dm_snapshot")
+    # The image's loop device is that of Firecracker's VM.
+    assert _objects(lab) == {"dm": 2, "tap": 2, "table": 1, "loop": 3, "vmm": 1}
+
+    def used() -> int:
+        status = lab.shell(f"dmsetup status banger-{UID}-{vm['id']}")
+        return int(status.split()[3].split("/")[0]) * 512
+
+    before = used()
+    write = ("dd", "if=/dev/urandom", "of=/root/big", "bs=1M", "count=8", "conv=fsync")
+    dev.ok("exec", "q", "--", *write)
+    assert used() - before >= 8 << 20
+    dev.ok("stop", "q")
+    assert _objects(lab) == {"dm": 1, "tap": 1, "table": 1, "loop": 2, "vmm": 1}
 
 
 def test_delete_and_setup_remove_leave_nothing(dev: LabHome, lab: Session) -> None:
