@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from banger.host.files import remove_tree
-from tests.plugins.built_image import cache
+from tests.plugins.built_image import cache, lock
 
 #: Debian's ordinary kernel, which has virtio and ext4 as modules: nothing boots without its initrd.
 KERNEL_PACKAGE = "linux-image-amd64"
@@ -45,6 +45,17 @@ def own_kernel() -> OwnKernel:
     and when the archive has another kernel than at that time.
     """
     folder = cache() / "own-kernel"
+    one_at_a_time = lock(folder.with_suffix(".lock"), wait=True)  # the lab's rung wants it, too
+    try:
+        _make_own_kernel(folder)
+    finally:
+        os.close(one_at_a_time)
+    kernel = next((folder / "boot").glob("vmlinuz-*"))
+    initrd = next((folder / "boot").glob("initrd.img-*"))
+    return OwnKernel(kernel, initrd, folder / "modules")
+
+
+def _make_own_kernel(folder: Path) -> None:
     whole, offered = folder / "whole", offered_kernel()
     if not whole.exists() or offered not in ("", whole.read_text()):
         remove_tree(folder)
@@ -55,9 +66,6 @@ def own_kernel() -> OwnKernel:
         argv = ["mmdebstrap", "--variant=essential", packages, *hooks, "bookworm", "/dev/null"]
         subprocess.run([*argv, "--format=null"], check=True, capture_output=True, timeout=600)
         whole.write_text(offered)
-    kernel = next((folder / "boot").glob("vmlinuz-*"))
-    initrd = next((folder / "boot").glob("initrd.img-*"))
-    return OwnKernel(kernel, initrd, folder / "modules")
 
 
 def offered_kernel() -> str:
