@@ -1,7 +1,8 @@
 """The info files: ``vm.json`` and ``image.json`` beside the disks, true at all times.
 
-They are written whole and atomically after every change of the row they mirror, and they
-are what a lost database is rebuilt from.
+They are written whole and atomically when an operation ends, and within one before a step that
+may take long; other changes of the row that they mirror write them at once. They are what a lost
+database is rebuilt from.
 """
 
 from __future__ import annotations
