@@ -62,7 +62,7 @@ def header(world: World, tones: Tones, where: str, columns: int, *, read_only: b
 def _totals(sums: Totals, *, wide: bool) -> list[tuple[str, str]]:
     cores = os.cpu_count() or 1
     parts = [
-        (f"│ {sums.vms} VMs ", ""),
+        (f"│ {sums.vms} VM{'' if sums.vms == 1 else 's'} ", ""),
         (f"● {sums.running} ", "good"),
         (f"✗ {sums.failed} " if sums.failed else "", "bad"),
         (f"│ CPU {sums.cpu:.1f}/{cores} ", ""),

@@ -8,7 +8,7 @@ import sys
 import click
 
 from banger.cli.lazy import Command
-from banger.cli.session import connect
+from banger.cli.session import colour_allowed, connect, option
 from banger.errors import InvalidInput
 
 
@@ -23,7 +23,7 @@ from banger.errors import InvalidInput
     "--theme", type=click.Choice(["dark", "light", "contrast"]), default="dark",
     help="Colours (dark); T changes them.",
 )  # fmt: skip
-def tui(*, read_only: bool, theme: str) -> None:
+def tui(*, read_only: bool, theme: str) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM") == "dumb":
         raise InvalidInput(
             "banger tui needs a terminal",
@@ -31,6 +31,10 @@ def tui(*, read_only: bool, theme: str) -> None:
             resolution="banger ls",
         )
     client = connect()
+    if not colour_allowed(os.environ, refused=option("no_color")):
+        os.environ["NO_COLOR"] = "1"  # the name that Textual knows, and commands run from it
     from banger.tui.app import BangerTUI
 
-    BangerTUI(client, read_only=read_only, theme=theme).run()
+    app = BangerTUI(client, read_only=read_only, theme=theme)
+    app.run()
+    return app.return_code or 0
