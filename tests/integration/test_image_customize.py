@@ -226,19 +226,6 @@ def test_modules_come_along_with_a_kernel_of_another_image(
     assert b"virtio_blk.ko" in initrd
 
 
-@needs("image")
-def test_packages_are_installed_and_scripts_have_no_right(
-    wanted: Customization, short: Path
-) -> None:
-    built = customize(short, replace(wanted, packages=("tree",)))
-    found = facts(short / "target/rootfs.ext4", short)
-    assert "usr/bin/tree" in found
-    assert "usr/sbin/policy-rc.d" not in found
-    assert not [name for name in found if name.startswith(".banger")]
-    assert built.package_count > 100
-    assert (short / "target/initrd.cpio").exists()
-
-
 def test_a_base_that_cannot_take_packages_says_so(wanted: Customization, short: Path) -> None:
     (short / "tree/etc").mkdir(parents=True)
     base = mke2fs(short / "tree", short / "base.ext4")
