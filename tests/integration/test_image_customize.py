@@ -22,11 +22,11 @@ from banger.drivers.guest.initrd import build_initrd
 from banger.drivers.image import workspace
 from banger.drivers.image.base import BuildFolders, BuiltImage
 from banger.drivers.image.builder import DebianBuilder
-from banger.drivers.image.confinement import Confinement
 from banger.drivers.image.digest import content_sha256
 from banger.drivers.image.ext4.extract import Extraction
 from banger.drivers.image.ext4.volume import Volume
 from banger.drivers.image.offline_apt import INSTALL
+from banger.drivers.image.user_namespace import UserNamespace
 from banger.errors import BangerError, InvalidInput
 from banger.host.command import Command, run
 from banger.host.kernel_version import kernel_version
@@ -317,15 +317,15 @@ def test_an_ordinary_user_makes_the_same_image(wanted: Customization, short: Pat
 
 
 def in_guest(tree: Path, share: Path, script: str) -> str:
-    confinement = Confinement(is_root=True)
-    command = Command((*confinement.enter, "guest", str(tree), str(share), script), timeout=30)
+    namespace = UserNamespace(is_root=True)
+    command = Command((*namespace.enter, "guest", str(tree), str(share), script), timeout=30)
     return asyncio.run(run(command)).text
 
 
 def test_a_script_sees_nothing_of_the_host(short: Path) -> None:
     tree, share = short / "tree", short / "share"
     for folder in (tree, share):
-        Confinement(is_root=True).make_folder(folder)
+        UserNamespace(is_root=True).make_folder(folder)
     (tree / "bin").mkdir()
     busybox = shutil.which("busybox")
     assert busybox
@@ -370,8 +370,8 @@ def test_a_folder_in_two_places_is_refused(short: Path) -> None:
     with base.open("rb") as file:
         assert Extraction(Volume(file.fileno())).kept == []
         tree = short / "out"
-        Confinement(is_root=True).make_folder(tree)
-        argv = (*Confinement(is_root=True).enter, "extract", str(file.fileno()), str(tree))
+        UserNamespace(is_root=True).make_folder(tree)
+        argv = (*UserNamespace(is_root=True).enter, "extract", str(file.fileno()), str(tree))
         with pytest.raises(BangerError) as caught:
             asyncio.run(run(Command(argv, descriptors=(file.fileno(),))))
     assert "two places" in caught.value.cause

@@ -69,6 +69,8 @@ class CustomizeService:
             docker=wanted.docker or bool(given and given.docker),
             own_boot=not self._reads_identity(wanted),
             origin=f"customised from {base.shown}",
+            carries_agent=bool(given and given.carries_agent),
+            container=given.container if given else {},
         )
         return image_admission.admit_new(
             self._context,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 from pathlib import Path
 
@@ -58,6 +59,14 @@ async def test_an_image_with_docker(house: House) -> None:
     # What is made of it has Docker as well.
     larger, _ = await customized(house, CustomizeRequest("docker-debian", "more", 16 * GIB))
     assert (larger.docker, larger.size_bytes) == (True, 16 * GIB)
+
+
+async def test_what_an_import_knew_of_its_image_stays(house: House) -> None:
+    base = house.images.get("debian")
+    known = dataclasses.replace(base, carries_agent=True, container={"Cmd": ["sh"]})
+    house.context.images.put(known)
+    image, _ = await customized(house, CustomizeRequest("debian", docker=True))
+    assert (image.carries_agent, image.container) == (True, {"Cmd": ["sh"]})
 
 
 async def test_packages(house: House) -> None:

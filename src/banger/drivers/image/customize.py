@@ -15,7 +15,6 @@ import msgspec
 from banger.drivers.image import kept, rootfs, workspace
 from banger.drivers.image.assembly import Assembly, InitrdMaker, check
 from banger.drivers.image.base import BuildFolders, BuiltImage, ProgressCallback
-from banger.drivers.image.confinement import Confinement
 from banger.drivers.image.ext4.extract import Kept
 from banger.drivers.image.ext4.volume import Damaged, Volume
 from banger.drivers.image.failures import explain
@@ -25,6 +24,7 @@ from banger.drivers.image.overlay import EPOCH
 from banger.drivers.image.progress import FILESYSTEM, UNPACK
 from banger.drivers.image.tree_kernel import TreeKernel
 from banger.drivers.image.tree_packages import TreePackages
+from banger.drivers.image.user_namespace import UserNamespace
 from banger.errors import CommandFailed, InvalidInput
 from banger.host.command import Command, find_program, run
 from banger.host.files import copy_sparse, explained
@@ -52,8 +52,8 @@ class Customizer:
         rootfs.check_size(wanted.size_bytes)
         for program in _PROGRAMS:
             find_program(program, "e2fsprogs")
-        confinement = Confinement(self.is_root)
-        await confinement.check()
+        namespace = UserNamespace(self.is_root)
+        await namespace.check()
         used = read_volume(Path(wanted.rootfs)).used_bytes
         output = BuildOutput(folders.log, progress)
         work = workspace.make(folders.scratch, is_root=self.is_root, content=used)
@@ -62,11 +62,11 @@ class Customizer:
             target=folders.target,
             work=work,
             tar=work / "base.tar",
-            prefix=confinement.programs,
+            prefix=namespace.programs,
             output=output,
         )
         try:
-            return await self._make(wanted, build, confinement, folders.debs)
+            return await self._make(wanted, build, namespace, folders.debs)
         except CommandFailed as failure:
             raise explain(
                 wanted.name, wanted.suite, failure, list(output.tail), "banger image customize"
@@ -75,19 +75,19 @@ class Customizer:
             await workspace.remove(folders.scratch, () if self.is_root else rootfs.NAMESPACE)
 
     async def _make(
-        self, wanted: Customization, build: Assembly, confinement: Confinement, debs: Path
+        self, wanted: Customization, build: Assembly, namespace: UserNamespace, debs: Path
     ) -> BuiltImage:
-        left = await self._extract(wanted, build, confinement)
-        kernel = TreeKernel(wanted, build, confinement, self.initrd)
+        left = await self._extract(wanted, build, namespace)
+        kernel = TreeKernel(wanted, build, namespace, self.initrd)
         version = await kernel.write_kernel()
         modules = await kernel.add_modules(version)
-        packages = TreePackages(wanted, build, confinement, self.apt, debs)
+        packages = TreePackages(wanted, build, namespace, self.apt, debs)
         added = bool(wanted.modules or wanted.modules_of)
         count = 0
         if added or wanted.packages or wanted.docker:
             count = await packages.install(version if added else "")
         await kernel.write_initrd(version, modules)
-        await self._write_rootfs(build, confinement, left)
+        await self._write_rootfs(build, namespace, left)
         allocated, digest = await check(build)
         return BuiltImage(
             size_bytes=wanted.size_bytes,
@@ -98,13 +98,13 @@ class Customizer:
         )
 
     async def _extract(
-        self, wanted: Customization, build: Assembly, confinement: Confinement
+        self, wanted: Customization, build: Assembly, namespace: UserNamespace
     ) -> list[Kept]:
         build.output.report(UNPACK, None, "taking the files out of the base")
-        source = await _settled(Path(wanted.rootfs), build, confinement)
-        confinement.make_folder(build.tree)
+        source = await _settled(Path(wanted.rootfs), build, namespace)
+        namespace.make_folder(build.tree)
         with explained(f"read {source}"), source.open("rb") as file:
-            argv = (*confinement.enter, "extract", str(file.fileno()), str(build.tree))
+            argv = (*namespace.enter, "extract", str(file.fileno()), str(build.tree))
             command = Command(argv, timeout=_TIMEOUT, descriptors=(file.fileno(),))
             try:
                 return kept.parse((await run(command)).stdout)
@@ -113,18 +113,18 @@ class Customizer:
                                   failure.details) from failure  # fmt: skip
 
     async def _write_rootfs(
-        self, build: Assembly, confinement: Confinement, left: list[Kept]
+        self, build: Assembly, namespace: UserNamespace, left: list[Kept]
     ) -> None:
         build.output.report(FILESYSTEM, None, "writing the file system")
         with explained(f"make {build.image}"), build.image.open("xb") as file:
             file.truncate(build.spec.size_bytes)
-        with confinement.lent(build.image) as opened:
+        with namespace.lent(build.image) as opened:
             command = rootfs.format_command(
                 build.prefix, build.spec, build.tree, Path(f"/proc/self/fd/{opened}")
             )
             await build.output.run(dataclasses.replace(command, descriptors=(opened,)))
             if left:
-                argv = (*confinement.enter, "keepable", str(build.tree))
+                argv = (*namespace.enter, "keepable", str(build.tree))
                 done = await run(Command(argv, stdin=msgspec.json.encode(left), timeout=_TIMEOUT))
                 await kept.put_back(build.prefix, build.image, opened, kept.parse(done.stdout))
         await in_thread(lambda _: fix_inodes(build.image, EPOCH))
@@ -143,18 +143,18 @@ def read_volume(path: Path) -> Volume:
         raise _unreadable(str(path), cause) from error
 
 
-async def _settled(source: Path, build: Assembly, confinement: Confinement) -> Path:
+async def _settled(source: Path, build: Assembly, namespace: UserNamespace) -> Path:
     """The file, or a copy whose journal is replayed if its file system was not unmounted."""
     if not read_volume(source).needs_recovery:
         return source
     copy = build.work / "base.ext4"
     await in_thread(lambda stopped: copy_sparse(source, copy, stopped))
     copy.chmod(0o600)
-    with confinement.lent(copy) as opened:
+    with namespace.lent(copy) as opened:
         path = f"/proc/self/fd/{opened}"
         await build.output.run(
             Command(
-                (*confinement.programs, "e2fsck", "-f", "-y", path),
+                (*namespace.programs, "e2fsck", "-f", "-y", path),
                 timeout=_TIMEOUT,
                 ok_statuses=_CORRECTED,
                 descriptors=(opened,),

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from banger.drivers.image import docker, kernel
 from banger.drivers.image.assembly import Assembly, InitrdMaker, write_file
-from banger.drivers.image.confinement import Confinement, make_readable_folder
 from banger.drivers.image.progress import KERNEL
+from banger.drivers.image.user_namespace import UserNamespace, make_readable_folder
 from banger.errors import CommandFailed, InvalidInput
 from banger.host.command import Command, run
 from banger.host.files import explained
@@ -27,7 +27,7 @@ class TreeKernel:
 
     wanted: Customization
     build: Assembly
-    confinement: Confinement
+    namespace: UserNamespace
     initrd: InitrdMaker
 
     async def write_kernel(self) -> str:
@@ -64,7 +64,7 @@ class TreeKernel:
             docker.check_modules(folder)
         if wanted.modules or wanted.modules_of:
             target = f"/lib/modules/{version}"
-            argv = (*self.confinement.enter, "copy", str(folder), str(self.build.tree), target)
+            argv = (*self.namespace.enter, "copy", str(folder), str(self.build.tree), target)
             await run(Command(argv, timeout=_TIMEOUT))
         return folder
 
@@ -84,13 +84,13 @@ class TreeKernel:
         await in_thread(lambda _: write_file(target, content))
 
     async def _extract(self, image: Path, version: str, folder: Path) -> bool:
-        self.confinement.make_folder(folder)
+        self.namespace.make_folder(folder)
         with explained(f"read {image}"), image.open("rb") as file:
             argv = ("extract-below", str(file.fileno()), str(folder), f"/lib/modules/{version}")
             try:
                 await run(
                     Command(
-                        (*self.confinement.enter, *argv),
+                        (*self.namespace.enter, *argv),
                         timeout=_TIMEOUT,
                         descriptors=(file.fileno(),),
                     )

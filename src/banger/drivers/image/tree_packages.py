@@ -10,11 +10,11 @@ from pathlib import Path
 
 from banger.drivers.image import apt_options, debs, docker, offline_apt, sources
 from banger.drivers.image.assembly import Assembly
-from banger.drivers.image.confinement import Confinement, write_readable
 from banger.drivers.image.guest_root import SHARE
 from banger.drivers.image.offline_apt import Share
 from banger.drivers.image.packages import checked_list
 from banger.drivers.image.progress import DOWNLOAD
+from banger.drivers.image.user_namespace import UserNamespace, write_readable
 from banger.errors import CommandFailed, HostNotReady, InvalidInput
 from banger.host import files
 from banger.host.command import Command, run
@@ -33,7 +33,7 @@ class TreePackages:
 
     wanted: Customization
     build: Assembly
-    confinement: Confinement
+    namespace: UserNamespace
     apt: Path
     cache: Path
 
@@ -50,7 +50,7 @@ class TreePackages:
         """
         share = self.share
         for folder in (share.folder, *(share.folder / name for name in _folders())):
-            self.confinement.make_folder(folder)
+            self.namespace.make_folder(folder)
         suite, names, units = self.wanted.suite, tuple[str, ...](), tuple[str, ...]()
         if self.wanted.packages or self.wanted.docker:
             suite = await self._check()
@@ -63,7 +63,7 @@ class TreePackages:
         argv = ("guest", str(self.build.tree), str(share.folder), script, kernel, " ".join(units))
         try:
             await self.build.output.run(
-                Command((*self.confinement.enter, *argv, *names), timeout=offline_apt.TIMEOUT)
+                Command((*self.namespace.enter, *argv, *names), timeout=offline_apt.TIMEOUT)
             )
         finally:
             await in_thread(lambda _: _forget(self.build.tree / SHARE.strip("/")))
@@ -76,7 +76,7 @@ class TreePackages:
         release = await self._read(self.build.tree, "etc/os-release")
         probe = ("guest", str(self.build.tree), str(self.share.folder), "command -v apt-get")
         try:
-            await run(Command((*self.confinement.enter, *probe), timeout=60))
+            await run(Command((*self.namespace.enter, *probe), timeout=60))
         except CommandFailed:
             status = ""
         finally:
@@ -90,7 +90,7 @@ class TreePackages:
         return sources.check_suite(suite)
 
     async def _fetch(self, suite: str, names: Sequence[str]) -> None:
-        output, share, enter = self.build.output, self.share, self.confinement.programs
+        output, share, enter = self.build.output, self.share, self.namespace.programs
         output.report(DOWNLOAD, None, "package lists")
         dump = await run(Command(("apt-config", "dump"), package="apt", timeout=30))
         options = apt_options.parse_options(dump.text)
@@ -128,7 +128,7 @@ class TreePackages:
     async def _read(self, tree: Path, path: str) -> str:
         """A file of a tree as text, empty if there is none."""
         try:
-            done = await run(Command((*self.confinement.enter, "read", str(tree), path)))
+            done = await run(Command((*self.namespace.enter, "read", str(tree), path)))
         except CommandFailed:
             return ""
         return done.text

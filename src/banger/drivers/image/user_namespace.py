@@ -26,7 +26,7 @@ _PROGRAM = (sys.executable, "-P", "-B", "-c", _START)
 
 
 @dataclass(frozen=True, slots=True)
-class Confinement:
+class UserNamespace:
     """The way in for root, or for an ordinary user."""
 
     is_root: bool
