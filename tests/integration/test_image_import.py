@@ -14,7 +14,7 @@ from banger.drivers.image.base import BuildFolders, ImportedImage, ImportSpec
 from banger.drivers.image.builder import DebianBuilder
 from banger.drivers.image.importer import ArchiveImporter
 from banger.drivers.image.seal import seal
-from banger.errors import InvalidInput
+from banger.errors import CorruptState, InvalidInput
 from tests.fakes import archives
 from tests.fakes.archives import docker, entry, files, oci, tar
 from tests.fakes.evil_archives import CONTAINED, REFUSED
@@ -247,3 +247,44 @@ async def test_a_list_of_manifests(desk: Desk) -> None:
     wanted.index["manifests"] = [wanted.document({"manifests": entries}, archives.INDEX)]
     await desk.take(wanted.archive())
     assert desk.cat("/a") == b"here"
+
+
+async def test_a_base_that_holds_no_file_system(desk: Desk, tmp_path: Path) -> None:
+    """Nobody is left to wonder why the agent is not there."""
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base/rootfs.ext4").write_bytes(b"nothing")
+    with pytest.raises(CorruptState, match="cannot be read"):
+        await desk.take(oci(files(a=b"x")).archive(), tmp_path / "base")
+
+
+async def test_parts_of_a_base_that_only_its_owner_may_read(desk: Desk, tmp_path: Path) -> None:
+    """Links are followed in the base, and what it lacks is left out."""
+    base = tmp_path / "base"
+    tree = tmp_path / "tree"
+    for name in (
+        "usr/bin/python3.11",
+        "usr/lib/x86_64-linux-gnu/libz.so.1.2",
+        "usr/lib/python3.11/os.py",
+    ):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text(name)
+    (tree / "usr/bin/python3").symlink_to("python3.11")
+    (tree / "usr/lib/x86_64-linux-gnu/libz.so.1").symlink_to("libz.so.1.2")
+    base.mkdir()
+    argv = [
+        "/usr/sbin/mke2fs",
+        "-q",
+        "-t",
+        "ext4",
+        "-d",
+        str(tree),
+        str(base / "rootfs.ext4"),
+        "16M",
+    ]
+    subprocess.run(argv, check=True)
+    (base / "rootfs.ext4").chmod(0o400)
+    taken = await desk.take(oci(files(a=b"x")).archive(), base)
+    assert taken.carries_agent
+    assert desk.cat("/.banger/python/python3") == b"usr/bin/python3.11"
+    assert desk.cat("/.banger/python/lib/libz.so.1").endswith(b"libz.so.1.2")
+    assert desk.cat("/.banger/python/lib/python3.11/os.py") == b"usr/lib/python3.11/os.py"

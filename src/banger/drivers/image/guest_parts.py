@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from banger.errors import CommandFailed
+from banger.errors import CorruptState
 from banger.host.command import Command, find_program, run
-from banger.host.ext_files import dropping
+from banger.host.ext_files import complaint, dropping
+from banger.host.files import explained
 
 _TIMEOUT = 120.0
 _LIBRARIES = "/usr/lib/x86_64-linux-gnu"
@@ -78,13 +79,21 @@ class GuestParts:
         return match[1] if match else ""
 
     async def _script(self, *lines: str) -> str:
-        opened = os.open(self.rootfs, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        with explained(f"read {self.rootfs}"):
+            opened = os.open(self.rootfs, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
+            if self.run_as is not None:
+                # As every image is; a copy of a home may have other modes. The folder is private.
+                os.fchmod(opened, 0o444)
             done = await run(self._command(opened, lines))
-        except CommandFailed:
-            return ""
         finally:
             os.close(opened)
+        if b"Filesystem not open" in done.stderr:
+            raise CorruptState(
+                f"{self.rootfs} cannot be read",
+                cause=complaint(done.stderr.decode(errors="replace")),
+                resolution=f"e2fsck -fn {self.rootfs}",
+            )
         return done.text
 
     def _command(self, opened: int, lines: Sequence[str]) -> Command:
