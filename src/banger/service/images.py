@@ -157,8 +157,8 @@ class ImageService:
         )
 
 
-def _needs_its_list(known: Image) -> InvalidInput:
-    return InvalidInput(
+def _needs_its_list(known: Image) -> Conflict:
+    return Conflict(
         f"the image {known.name} cannot be built again without its package list",
         cause="it was built from a list of its own, of which only the digest is known",
         resolution=f"banger image build {known.name} --rebuild{_list_option(known)}",

@@ -213,7 +213,7 @@ async def test_an_image_of_a_list_of_its_own_needs_that_list_again(house: House)
     assert not house.images.describe(house.images.get("work")).drift
     with pytest.raises(AlreadyExists) as exists:
         await house.images.build(BuildRequest(name="work"))
-    with pytest.raises(InvalidInput) as caught:
+    with pytest.raises(Conflict) as caught:
         await house.images.build(BuildRequest(name="work", rebuild=True))
     for error in (exists, caught):
         assert error.value.resolution == "banger image build work --rebuild --packages FILE"
