@@ -40,7 +40,7 @@ class Scene(NamedTuple):
 SCENES = [
     Scene("main", (120, 30), "dark", "web", (), "● running"),
     Scene("logs", (120, 30), "light", "web", ("l",), "[expected]"),
-    Scene("network", (80, 24), "dark", "web", ("4",), "8080"),
+    Scene("network", (120, 24), "dark", "web", ("4",), "8080"),
     Scene("create", (100, 28), "dark", "db", ("n",), "$ banger run"),
     Scene("images", (100, 24), "light", "web", ("I",), "used by"),
     Scene("operations", (100, 24), "dark", "web", ("O",), "start web"),
@@ -67,9 +67,10 @@ def furnish(home: Home) -> None:
     home.ok("run", "--name", "web", "--memory", "256M", "--vcpu", "1", "--nat")
     home.ok("run", "--name", "db", "--memory", "384M", "--disk-size", "2G")
     home.ok("vm", "forward", "web", "8080:80")
-    home.ok("create", "--name", "ci-runner")
+    home.ok("create", "--name", "ci-runner", "--memory", "2G")
     home.ok("vm", "pause", "db")
-    home.ok("exec", "web", "--", "sh", "-c", "dd if=/dev/urandom of=/root/data bs=1M count=300 &")
+    work = "while :; do head -c 30M /dev/urandom >/root/data; sleep 3; done"
+    home.ok("exec", "web", "--", "sh", "-c", f"nohup sh -c '{work}' >/dev/null 2>&1 &")
 
 
 async def draw(home: Home, folder: Path) -> None:

@@ -10,7 +10,7 @@ from banger.cli.reach import reached_at
 from banger.client.views import VMView
 from banger.tui.glyphs import curve, fill_tone, look
 from banger.tui.listing import Cell, Column
-from banger.tui.world import World
+from banger.tui.world import History, World
 
 COLUMNS = (
     Column("name", "NAME", 12, grow=True),
@@ -67,8 +67,12 @@ def _figure(world: World, vm: VMView, key: str, width: int) -> Cell:
         number = "" if percent is None else f"{percent:.0f}%"
         return f"{curve(history.cpu, width - 5, 100.0)} {number:>4}", _cpu_tone(percent)
     size = short_size(figures["resident_bytes"])
-    given = float(vm["memory_mib"] << 20)
-    return f"{curve(history.memory, width - 6, given)} {size:>5}", ""
+    return f"{curve(history.memory, width - 6, memory_top(vm, history))} {size:>5}", ""
+
+
+def memory_top(vm: VMView, history: History) -> float:
+    """The bytes of a full curve: what the VM was given, or more where its VMM itself took more."""
+    return max([float(vm["memory_mib"] << 20), *history.memory])
 
 
 def _cpu_tone(percent: float | None) -> str:

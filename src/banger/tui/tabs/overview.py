@@ -12,7 +12,7 @@ from banger.tui.bars import progress_text
 from banger.tui.glyphs import bar, curve, fill_tone, look
 from banger.tui.tabs.page import TITLE, Page
 from banger.tui.themes import Tones
-from banger.tui.vm_rows import overlay_fill
+from banger.tui.vm_rows import memory_top, overlay_fill
 from banger.tui.world import World
 
 
@@ -68,8 +68,7 @@ def _figures(page: Page, world: World, vm: VMView, columns: int) -> None:
         percent = figures["vcpu_percent"]
         cpu = Text(curve(history.cpu, width, 100.0), tones["good"])
         page.drawn("CPU", cpu.append("" if percent is None else f" {percent:.0f}%", tones[""]))
-        given = float(vm["memory_mib"] * MIB)
-        memory = Text(curve(history.memory, width, given), tones["busy"])
+        memory = Text(curve(history.memory, width, memory_top(vm, history)), tones["busy"])
         page.drawn("memory", memory.append(f" {format_size(figures['resident_bytes'])}", tones[""]))
     used = Text(bar(fill, width), tones[fill_tone(fill) or "dim"])
     sizes = f" {format_size(vm['overlay_used_bytes'])} of {format_size(vm['overlay_bytes'])}"
