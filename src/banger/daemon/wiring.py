@@ -171,8 +171,14 @@ def qemu(selection: Selection) -> LateVMM:
 def firecracker(folder: Path) -> LateVMM:
     """Firecracker, which is looked for and verified when a VM is launched, and when it changes."""
     known: dict[object, FirecrackerVMM] = {}
+    # Many first starts at once verify it once.
+    verifying = asyncio.Lock()
 
     async def probe() -> VMM:
+        async with verifying:
+            return await verified()
+
+    async def verified() -> VMM:
         stamp = stamp_of(folder)
         if stamp not in known:
             found = await in_thread(lambda _: find_firecracker(folder))
