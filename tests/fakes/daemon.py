@@ -128,6 +128,7 @@ class FakeDaemon:
             "nat": False,
             "isolated": False,
             "host_access": False,
+            "restart": "no",
             "forwards": [],
         }
         vm.update(changes)

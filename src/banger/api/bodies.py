@@ -39,7 +39,7 @@ class VM(Struct, frozen=True):
 
     ``nat``: it reaches the internet while it runs. ``isolated``: it reaches no other VM.
     ``host_access``: it reaches the host's services, and not only ping and DNS.
-    ``jail``: its VMM runs in a jail.
+    ``jail``: its VMM runs in a jail. ``restart``: ``always`` or ``no``.
     """
 
     id: str
@@ -75,6 +75,7 @@ class VM(Struct, frozen=True):
     isolated: bool
     host_access: bool
     jail: bool
+    restart: str
     forwards: list[Forward]
 
 

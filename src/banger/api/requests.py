@@ -52,6 +52,7 @@ PackageLines = Annotated[
     list[Annotated[str, Meta(pattern=_PACKAGE_LINE, max_length=1024)]],
     Meta(min_length=1, max_length=10000, description="the lines of a package list"),
 ]
+Restart = Literal["no", "always"]
 Text = Annotated[str, Meta(pattern=_NO_ZERO, max_length=131071)]
 
 
@@ -89,6 +90,7 @@ class CreateVM(Struct, forbid_unknown_fields=True, kw_only=True):
     isolated: bool = False
     host_access: bool = False
     jail: bool = False
+    restart: Restart = "no"
     forwards: Annotated[list[Forward], Meta(max_length=_MAX_FORWARDS)] = []
 
 
@@ -105,6 +107,7 @@ class SetVM(Struct, forbid_unknown_fields=True, kw_only=True):
     memory_mib: Memory | None = None
     overlay_bytes: DiskSize | None = None
     work_disk_bytes: DiskSize | None = None
+    restart: Restart | None = None
 
 
 class CloneVM(Struct, forbid_unknown_fields=True, kw_only=True):

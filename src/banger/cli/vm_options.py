@@ -47,6 +47,7 @@ BODY = {
     "host_access": "host_access",
     "jail": "jail",
     "forwards": "forwards",
+    "restart": "restart",
 }
 
 
@@ -109,6 +110,10 @@ def vm_options(function: _F) -> _F:
             click.option(
                 "--host-access", is_flag=True, default=None,
                 help="Let it use the host's services, not only ping and DNS.",
+            ),
+            click.option(
+                "--restart", type=click.Choice(["no", "always"]),
+                help="always: start it again when it ends unasked, or the host does (no).",
             ),
             click.option(
                 "--jail", is_flag=True, default=None,

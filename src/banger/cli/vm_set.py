@@ -14,7 +14,7 @@ from banger.cli.targets import act, expand, report
 from banger.cli.values import DISK_SIZE, MEMORY, VCPUS
 from banger.errors import InvalidInput
 
-#: The states of ``banger.model.lifecycle``: of any change, and where only the overlay grows.
+#: The states of ``banger.model.lifecycle``: of any change, and of what a running VM allows too.
 CHANGEABLE = ("stopped", "failed")
 GROWABLE = (*CHANGEABLE, "running", "paused")
 #: Option's argument name -> field of the request.
@@ -23,12 +23,13 @@ BODY = {
     "memory": "memory_mib",
     "overlay_size": "overlay_bytes",
     "disk_size": "work_disk_bytes",
+    "restart": "restart",
 }
 
 
 def _states(options: dict[str, Any]) -> tuple[str, ...]:
     given = {key for key in BODY if options.get(key) is not None}
-    return GROWABLE if given == {"overlay_size"} else CHANGEABLE
+    return GROWABLE if given <= {"overlay_size", "restart"} else CHANGEABLE
 
 
 def _names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -41,6 +42,7 @@ def _names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
     examples=(
         "banger vm set web --memory 2G --vcpu 4",
         "banger vm set web db --disk-size 32G",
+        "banger vm set web --restart always",
     ),
     help="""Change memory, virtual CPUs and disks of stopped VMs.
 
@@ -57,6 +59,11 @@ def _names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
 @click.option(
     "--overlay-size", type=DISK_SIZE, metavar="SIZE", help="Most that it may write over its image."
 )
+@click.option(
+    "--restart",
+    type=click.Choice(["no", "always"]),
+    help="always: start it again when it ends unasked, or the host does.",
+)
 @click.option("--all", "everything", is_flag=True, help="Every VM it can be done to.")
 @click.option("-q", "--quiet", is_flag=True, help="Names only, no progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print the operations as JSON.")
@@ -67,7 +74,7 @@ def set_vm(
     if not body:
         raise InvalidInput(
             "nothing is to be changed",
-            cause="none of --memory, --vcpu, --disk-size and --overlay-size is given",
+            cause="no option says what",
             resolution=f"{command_path()} {' '.join(names) or 'NAME'} --memory 2G",
         )
     client = connect()

@@ -51,6 +51,7 @@ def describe(vm: VMView) -> list[tuple[str, str]]:
         ("nat", "up" if vm.get("nat") else "down"),
         ("isolated", "yes" if vm.get("isolated") else ""),
         ("jail", "yes" if vm.get("jail") else ""),
+        ("restart", "always" if vm.get("restart") == "always" else ""),
         ("host access", "yes" if vm.get("host_access") else ""),
         ("ports", ", ".join(map(port_text, vm.get("forwards") or ()))),
         ("pid", str(vm["pid"] or "")),

@@ -70,6 +70,7 @@ class VMView(TypedDict):
     isolated: bool
     host_access: bool
     jail: bool
+    restart: str
     forwards: list[ForwardView]
 
 

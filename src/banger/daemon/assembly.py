@@ -23,6 +23,7 @@ from banger.service.images import ImageService
 from banger.service.operations import OperationService
 from banger.service.own_images import OwnImageService
 from banger.service.power import PowerService
+from banger.service.restart_policy import RestartPolicy
 from banger.service.stats import StatsService
 from banger.service.supervision import Supervisor
 from banger.service.vms import VMService
@@ -53,9 +54,10 @@ class Assembly:
         images = ImageService(context, self._operations)
         vms = VMService(context, self._operations, images)
         self._tasks: list[asyncio.Task[None]] = []
+        self._power = PowerService(vms, self._operations)
         self.services = Services(
             vms=vms,
-            power=PowerService(vms, self._operations),
+            power=self._power,
             change=ChangeService(context, vms, images, self._operations),
             connectivity=ConnectivityService(context, vms, self._operations),
             images=images,
@@ -80,7 +82,8 @@ class Assembly:
         recovery.prepare_folders(self._context)
         recovery.recover(self._context, self._operations)
         settling = recovery.settle_names(self._context, self._operations)
-        background = (self._watch(), settling, self._arm_log_keeper())
+        policy = RestartPolicy(self._context, self._operations, self._power)
+        background = (self._watch(), settling, self._arm_log_keeper(), policy.run())
         self._tasks = [asyncio.create_task(work) for work in background]
 
     async def end(self) -> None:

@@ -58,6 +58,7 @@ def view_vm(facts: VMFacts, now: float) -> bodies.VM:
         isolated=spec.reach.isolated,
         host_access=spec.reach.host,
         jail=spec.jail,
+        restart=spec.restart,
         forwards=[
             bodies.Forward(
                 protocol="udp" if f.protocol == "udp" else "tcp",

@@ -47,6 +47,10 @@ class VMSpec:
     jail: bool = False
     #: A folder with the modules of the user's own kernel.
     modules: str = ""
+    #: ``always``: it is started again whenever it ends without anybody having asked for that.
+    restart: str = "no"
+    #: When that was chosen (Unix time); ends before it are not followed by a start.
+    restart_since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

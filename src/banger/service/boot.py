@@ -288,6 +288,8 @@ class StartPlan(VMPlan):
     def failed(self, error: dict[str, str], *, undone: bool) -> None:
         if not undone:
             self.save(state=VMState.RUNNING, problem=error)
+        elif "follows" in self.operation.arguments:
+            self.save_as_before(self.operation.arguments["follows"], error)
         elif error["code"] == "cancelled":
             self.save_stopped(ExitReason.STOPPED, error["brief"])
         else:

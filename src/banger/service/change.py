@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 
 from banger.errors import HostNotReady, InvalidInput
 from banger.model.lifecycle import Action
@@ -39,7 +40,8 @@ class ChangeService:
         given = {
             key: value for key, value in dataclasses.asdict(request).items() if value is not None
         }
-        live = set(given) == {"overlay_bytes"} and self._store_grows_live(vm)
+        grows = "overlay_bytes" not in given or self._store_grows_live(vm)
+        live = set(given) <= {"overlay_bytes", "restart"} and grows
         self._require(vm, Action.GROW if live else Action.CHANGE)
         if not given:
             raise InvalidInput(
@@ -47,6 +49,8 @@ class ChangeService:
                 cause="no new value is given",
                 resolution=f"banger vm set {vm.name} --memory 2G",
             )
+        if given.get("restart", vm.spec.restart) != vm.spec.restart:
+            given["restart_since"] = time.time()
         after = dataclasses.replace(vm.spec, **given)
         resolution.check_sizes(after)
         _only_grow(vm, after)

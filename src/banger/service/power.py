@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from banger.errors import InvalidInput
 from banger.model.lifecycle import Action, VMState
 from banger.model.operation import Operation
-from banger.model.vm import VM
+from banger.model.vm import VM, Exit
 from banger.service.operations import OperationService, Target
 from banger.service.vms import VMService
 
@@ -19,9 +21,17 @@ class PowerService:
         self._vms = vms
         self._operations = operations
 
-    async def start(self, reference: str, *, wait: bool, timeout: float) -> Operation:
-        """Admit ``vm.start``; with ``wait`` it ends when the guest answers."""
+    async def start(
+        self, reference: str, *, wait: bool, timeout: float, follows: Exit | None = None
+    ) -> Operation:
+        """Admit ``vm.start``; with ``wait`` it ends when the guest answers.
+
+        ``follows``: nobody asked for it, it follows this end of the VM; and if it comes to
+        nothing, this end stands.
+        """
         arguments: dict[str, object] = {"wait": wait, "timeout": _checked(timeout)}
+        if follows is not None:
+            arguments["follows"] = msgspec.to_builtins(follows)
         return self._admit(reference, Action.START, "vm.start", VMState.STARTING, arguments)
 
     async def stop(self, reference: str, *, timeout: float) -> Operation:

@@ -39,6 +39,7 @@ class CreateRequest:
     host_access: bool = False
     jail: bool = False
     forwards: tuple[Forward, ...] = ()
+    restart: str = "no"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class SetRequest:
     memory_mib: int | None = None
     overlay_bytes: int | None = None
     work_disk_bytes: int | None = None
+    restart: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

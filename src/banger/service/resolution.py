@@ -75,6 +75,7 @@ def resolve(
             forwards=tuple(sorted(set(request.forwards))),
         ),
         jail=request.jail,
+        restart=request.restart,
     )
 
 

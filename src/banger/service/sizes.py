@@ -19,6 +19,7 @@ from banger.service.target_plan import VMPlan
 OVERLAY_FULL = "overlay-full"
 #: What of a spec this plan changes.
 FIELDS = ("vcpus", "memory_mib", "overlay_bytes", "work_disk_bytes")
+POLICY_FIELDS = ("restart", "restart_since")
 
 
 def arguments_of(before: VMSpec, after: VMSpec) -> dict[str, object]:
@@ -26,6 +27,7 @@ def arguments_of(before: VMSpec, after: VMSpec) -> dict[str, object]:
     return {
         "before": {field: getattr(before, field) for field in FIELDS},
         "after": {field: getattr(after, field) for field in FIELDS},
+        "policy": {field: getattr(after, field) for field in POLICY_FIELDS},
     }
 
 
@@ -90,6 +92,21 @@ class ChangeMachine(SizeStep):
         return {}
 
 
+class ChangePolicy(VMStep):
+    """Whether the VM is started again when it has ended."""
+
+    name = "policy"
+    title = "change the restart policy"
+
+    async def apply(self, report: Report) -> dict[str, object]:
+        return {}
+
+    def commit(self, observed: dict[str, object]) -> None:
+        # An operation of an older daemon has none.
+        policy: Any = self.plan.operation.arguments.get("policy", {})
+        self.plan.save(spec=dataclasses.replace(self.plan.vm.spec, **policy))
+
+
 class ContinueAfterGrowth(SizeStep):
     """Lets a VM go on that was paused because its overlay was full."""
 
@@ -120,6 +137,7 @@ class SetPlan(VMPlan):
         GrowOverlay,
         ChangeWorkDisk,
         ChangeMachine,
+        ChangePolicy,
         ContinueAfterGrowth,
     )
 
@@ -128,12 +146,14 @@ class SetPlan(VMPlan):
             GrowOverlay(self),
             ChangeWorkDisk(self),
             ChangeMachine(self),
+            ChangePolicy(self),
             ContinueAfterGrowth(self),
         ]
 
     def succeeded(self) -> dict[str, object]:
         vm = self.vm
-        return {"id": vm.id, "name": vm.name, **{f: getattr(vm.spec, f) for f in FIELDS}}
+        shown = {field: getattr(vm.spec, field) for field in (*FIELDS, "restart")}
+        return {"id": vm.id, "name": vm.name, **shown}
 
     def failed(self, error: dict[str, str], *, undone: bool) -> None:
         """The row says already what was done."""

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from banger.errors import NotFound
 from banger.host.threads import in_thread
 from banger.model.image import Image
@@ -54,6 +56,16 @@ class VMPlan(TargetPlan):
             machine=None,
             last_exit=Exit(reason, time.time(), detail),
             **changes,
+        )
+
+    def save_as_before(self, follows: object, error: dict[str, str]) -> VM:
+        """Record that a start which followed the end ``follows`` came to nothing."""
+        cancelled = error["code"] == "cancelled"
+        return self.save(
+            state=VMState.STOPPED if cancelled else VMState.FAILED,
+            machine=None,
+            last_exit=msgspec.convert(follows, Exit),
+            problem={} if cancelled else error,
         )
 
     async def settle(self) -> None:

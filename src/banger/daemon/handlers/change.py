@@ -21,6 +21,7 @@ class Set(Endpoint):
             memory_mib=body.memory_mib,
             overlay_bytes=body.overlay_bytes,
             work_disk_bytes=body.work_disk_bytes,
+            restart=body.restart,
         )
         return self.accepted(await self.services.change.set(request.path_params["ref"], asked))
 

@@ -48,6 +48,7 @@ class VMs(Endpoint):
             isolated=body.isolated,
             host_access=body.host_access,
             jail=body.jail,
+            restart=body.restart,
             forwards=tuple(
                 Forward(each.protocol, each.host_port, each.guest_port) for each in body.forwards
             ),
