@@ -29,7 +29,7 @@ BODY = {
 
 def _states(options: dict[str, Any]) -> tuple[str, ...]:
     given = {key for key in BODY if options.get(key) is not None}
-    return GROWABLE if given <= {"overlay_size", "restart"} else CHANGEABLE
+    return GROWABLE if given and given <= {"overlay_size", "restart"} else CHANGEABLE
 
 
 def _names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
