@@ -41,7 +41,7 @@ class ChangeService:
             key: value for key, value in dataclasses.asdict(request).items() if value is not None
         }
         grows = "overlay_bytes" not in given or self._store_grows_live(vm)
-        live = set(given) <= {"overlay_bytes", "restart"} and grows
+        live = bool(given) and set(given) <= {"overlay_bytes", "restart"} and grows
         self._require(vm, Action.GROW if live else Action.CHANGE)
         if not given:
             raise InvalidInput(
