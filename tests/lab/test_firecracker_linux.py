@@ -98,7 +98,11 @@ def test_a_stopped_vm_grows_is_copied_and_gets_a_new_root(banger: LabHome) -> No
     banger.ok("vm", "set", "web", *sizes)
     banger.ok("vm", "clone", "web", "copy")
     banger.ok("vm", "rebuild", "web", "--yes")
-    banger.ok("start", "web", "copy")
+    for name in (
+        "web",
+        "copy",
+    ):  # not side by side: in this lab a guest then hung once in four runs
+        banger.ok("start", name)
     web, copy = vm_of(banger), vm_of(banger, "copy")
     assert web["address"] == before["address"] != copy["address"]
     for vm in (web, copy):
