@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from typing import ClassVar
@@ -12,7 +11,9 @@ from textual.message import Message
 from textual.screen import Screen
 
 from banger.client.client import BangerClient
-from banger.tui.feed import EventFeed, FigureFeed, Reader
+from banger.client.events import ReceivedEvent
+from banger.tui.feed import EventFeed, FigureFeed, Reader, read_all
+from banger.tui.inbox import Inbox
 from banger.tui.screens.base import WorldScreen
 from banger.tui.screens.vms import VMScreen
 from banger.tui.shell import Shell
@@ -50,8 +51,7 @@ class BangerTUI(Shell):
         self.world = World()
         self._with_figures = figures
         self._feeds: list[Reader] = []
-        self._inbox: list[News] = []
-        self._lock = threading.Lock()
+        self.inbox = Inbox()
         self._drawing = False
         for one in THEMES:
             self.register_theme(one)
@@ -74,17 +74,15 @@ class BangerTUI(Shell):
 
     # news
     def receive(self, news: News) -> None:
-        """Take in news, from any thread."""
-        with self._lock:
-            self._inbox.append(news)
-            first = len(self._inbox) == 1
-        if first:
+        """Take in news, from any thread. Events may raise what the client raises."""
+        if self.inbox.full and isinstance(news, ReceivedEvent):
+            # The stream is open all the while, so what follows is told after this.
+            self.inbox.replace(read_all(self.client))
+        elif self.inbox.put(news):
             self.post_message(self.Arrived())
 
     def on_banger_tui_arrived(self) -> None:
-        with self._lock:
-            news, self._inbox = self._inbox, []
-        for one in news:
+        for one in self.inbox.take():
             self.world.apply(one, self.now())
         self.judge_ended()
         if not self._drawing:

@@ -62,6 +62,16 @@ class Detail(Vertical):
         yield Line(id="tabs")
         yield Sheet(id="page")
 
+    def on_mount(self) -> None:
+        # Nobody looks while another program has the terminal, and a console may say much.
+        self.app.app_suspend_signal.subscribe(self, lambda _: self.stop_reading())
+        self.app.app_resume_signal.subscribe(self, lambda _: self._read_again())
+
+    def _read_again(self) -> None:
+        self._shown = ("", -1)
+        if self._last is not None:
+            self.show(*self._last)
+
     @property
     def page(self) -> Sheet:
         return self.query_one("#page", Sheet)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
+from banger.client.events import ReceivedEvent
 from banger.tui.screens.vms import VMScreen
+from banger.tui.world import Figures, Snapshot
 from tests.fakes.daemon_server import Server
 from tests.fakes.screen_home import ScreenHome
 
@@ -44,6 +48,38 @@ async def test_made_and_deleted_elsewhere(home: ScreenHome) -> None:
         await shown.until(lambda: "web" in shown.text())
         home.fake.publish("vm-deleted", {"id": vm["id"], "name": "web"})
         await shown.until(lambda: "no VMs yet" in shown.text())
+
+
+async def test_news_that_nobody_takes_are_bounded(
+    home: ScreenHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("banger.tui.inbox.LIMIT", 10)
+    vm = home.fake.add_vm("web")
+    async with home.run() as shown:
+        app = shown.app
+        # The app does not get a turn in between, as while a shell has the terminal.
+        for number in range(50):
+            app.receive(Figures(()))
+            app.receive(ReceivedEvent("vm", {**vm, "generation": number + 2, "state": "paused"}))
+        vm["state"] = "running"
+        waiting = app.inbox.take()
+        assert len(waiting) <= 12
+        assert sum(isinstance(one, Figures) for one in waiting) == 1
+        assert isinstance(waiting[0], Snapshot)
+
+
+async def test_no_console_is_read_while_another_program_has_the_terminal(home: ScreenHome) -> None:
+    home.fake.add_vm("web", state="running")
+    home.fake.logs = b"before\n"
+    async with home.run() as shown:
+        await shown.press("2")
+        await shown.until(lambda: "before" in shown.text())
+        shown.app.app_suspend_signal.publish(shown.app)
+        home.fake.logs = b"after\n"
+        await shown.settle()
+        assert "before" in shown.text()
+        shown.app.app_resume_signal.publish(shown.app)
+        await shown.until(lambda: "after" in shown.text())
 
 
 async def test_a_daemon_that_goes_away_and_comes_back(home: ScreenHome) -> None:
