@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import re
@@ -61,3 +62,30 @@ def test_links_between_pages_lead_somewhere() -> None:
         if not (page.parent / link).exists()
     ]
     assert not dead
+
+
+def _rows_of_the_specification() -> dict[str, list[str]]:
+    """Row id -> what its last cell names, of docs/spec.md."""
+    rows = {}
+    for line in (ROOT / "docs/spec.md").read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.split(" | ")]
+        if re.fullmatch(r"\| [A-Z]\d", cells[0]) and len(cells) == 4:
+            rows[cells[0].removeprefix("| ")] = re.findall(r"`([^`]+)`", cells[3])
+    return rows
+
+
+def _functions(path: str) -> set[str]:
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return {node.name for node in ast.walk(tree) if isinstance(node, kinds)}
+
+
+def test_every_row_of_the_specification_is_held_by_tests_that_exist() -> None:
+    rows = _rows_of_the_specification()
+    families = {"R": 9, "V": 7, "D": 5, "S": 7, "N": 6, "I": 9, "T": 1, "H": 3}
+    assert set(rows) == {f"{f}{n}" for f, last in families.items() for n in range(1, last + 1)}
+    for row, tests in rows.items():
+        assert tests, f"{row} is held by no test"
+        for test in tests:
+            path, _, name = test.partition("::")
+            assert name in _functions(path), f"{row}: there is no {test}"
