@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.guide.blocks import Block, page_line, read
+from tests.plugins.built_image import cache
 from tests.plugins.home import Home
 from tests.requirements import needs
 
@@ -30,6 +31,9 @@ LIMIT = 240.0
 #: reader's own checkout as the folder they stand in.
 _PREPARE = """set -e
 mount --bind hosts /etc/hosts
+mount -t tmpfs -o mode=700 tmpfs "$(getent passwd root | cut -d: -f6)"
+mkdir -m 700 ~root/.ssh "$HOME/.ssh"
+mount --bind ~root/.ssh "$HOME/.ssh"
 mount -t tmpfs tmpfs /usr/local/bin
 cd banger
 exec bash"""
@@ -43,6 +47,7 @@ class Reader:
         (home.root / "hosts").write_text("127.0.0.1 localhost\n")
         (home.root / "hosts").chmod(0o644)
         _check_out(home.root / "banger")
+        _give_packages(home)
         home.environment |= {"BANGER_NAMES": "hosts", "BANGER_NETWORK": "tap"}
         # The folder of the checkout's own environment must not hide what the guide installs.
         home.environment["PATH"] = "/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin:/bin:/sbin"
@@ -116,6 +121,13 @@ def _talk(terminal: int, child: subprocess.Popen[bytes], keys: str) -> str:
     finally:
         os.close(terminal)
     return output.decode(errors="replace")
+
+
+def _give_packages(home: Home) -> None:
+    """The packages that earlier builds of the tests have downloaded: the reader may delete them."""
+    have = cache() / "packages/banger/debs"
+    if have.is_dir():
+        shutil.copytree(have, home.paths.cache / "debs", symlinks=True)
 
 
 def _check_out(target: Path) -> None:
