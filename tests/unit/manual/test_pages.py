@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shown(folder: Path, name: str) -> str:
     """The page as man(1) shows it, in one line; it must come without a warning."""
     source = str(path_of(folder, name).relative_to(folder))
-    argv = ["groff", "-man", "-ww", "-s", "-Tutf8", "-P-cbou", "-rLL=200n", source]
+    argv = ["groff", "-man", "-ww", "-s", "-Tutf8", "-P-cbou", "-rLL=200n", "-rHY=0", source]
     done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=True)
     assert done.stderr == "", name
     return " ".join(done.stdout.replace("\u2010", "-").replace("\u2212", "-").split())
