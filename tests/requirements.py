@@ -37,6 +37,7 @@ PROGRAMS = {
     "fish": ("fish", "fish"),
     "tmux": ("tmux", "tmux"),
     "shellcheck": ("shellcheck", "shellcheck"),
+    "systemd-analyze": ("systemd-analyze", "systemd"),
     "groff": ("groff", "groff-base"),
 }
 #: linux/kvm.h: _IO(0xAE, 1).

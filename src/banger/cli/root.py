@@ -62,6 +62,8 @@ DAEMON = [
     Entry("stop", "banger.cli.daemon:stop", "Stop bangerd; VMs go on running."),
     Entry("restart", "banger.cli.daemon:restart", "Replace bangerd; VMs go on running."),
     Entry("logs", "banger.cli.daemon:logs", "Show bangerd's log."),
+    Entry("enable", "banger.cli.daemon_boot:enable", "Start bangerd when the host boots."),
+    Entry("disable", "banger.cli.daemon_boot:disable", "Start bangerd only when needed."),
 ]
 SYSTEM = [Entry("prune", "banger.cli.system:prune", "Remove what no VM owns any more.")]
 OPERATION = [

@@ -110,16 +110,20 @@ def start(paths: Paths) -> None:
         time.sleep(PAUSE)
 
 
+def daemon_argv() -> list[str]:
+    """What runs bangerd of this build in the foreground."""
+    # -P keeps the user's present folder out of the daemon's module search path.
+    return [sys.executable, "-P", "-m", "banger.daemon.main"]
+
+
 def _launch(paths: Paths) -> int:
     from banger.host.spawn import spawn_detached
 
-    # -P keeps the user's present folder out of the daemon's module search path.
-    argv = [sys.executable, "-P", "-m", "banger.daemon.main"]
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     log = os.open(paths.daemon_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         return spawn_detached(
-            argv, env=dict(os.environ), stdin=null, stdout=log, stderr=log, cwd=Path("/")
+            daemon_argv(), env=dict(os.environ), stdin=null, stdout=log, stderr=log, cwd=Path("/")
         )
     finally:
         os.close(null)
