@@ -1,8 +1,4 @@
-"""Climbs the rungs in order, skips what the machine lacks, and says at the end what was skipped.
-
-With ``-n 2`` (pytest-xdist) the lab climbs beside all other rungs: its tests work in a host of
-their own, and the rest goes on one after the other as without.
-"""
+"""Climbs the rungs in order, skips what the machine lacks, and says at the end what was skipped."""
 
 from __future__ import annotations
 
@@ -19,8 +15,6 @@ RUNGS = {"style": 300, "unit": 30, "contract": 120, "integration": 600, "e2e": 9
 TESTS = Path(__file__).parents[1]
 
 PASSED: Counter[str] = Counter()
-#: The property of a report that holds which capabilities its test has shown.
-SHOWN = "shown"
 NEEDS: pytest.StashKey[tuple[str, ...]] = pytest.StashKey()
 
 
@@ -39,8 +33,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         rung = rung_of(item.path)
         if rung in RUNGS and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(RUNGS[rung]))
-        if config.pluginmanager.hasplugin("xdist"):
-            item.add_marker(pytest.mark.xdist_group("lab" if rung == "lab" else "host"))
         item.stash[NEEDS] = _needs_of(item)
         for capability in item.stash[NEEDS]:
             if capability in declared:
@@ -66,15 +58,8 @@ def pytest_runtest_makereport(
     report = yield
     if report.when == "call" and report.passed:
         shown = item.stash[NEEDS]
-        report.user_properties.append((SHOWN, list(shown)))
+        PASSED.update(shown)
     return report
-
-
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Also of the reports that come from another process."""
-    for name, value in report.user_properties:
-        if name == SHOWN and isinstance(value, list) and report.when == "call":
-            PASSED.update(value)
 
 
 def unmet_expectations() -> list[str]:
@@ -90,8 +75,6 @@ def unmet_expectations() -> list[str]:
 
 
 def _is_whole_run(config: pytest.Config) -> bool:
-    if hasattr(config, "workerinput"):  # a process of pytest-xdist, which runs only a part
-        return False
     return not (config.option.keyword or config.option.markexpr or config.option.file_or_dir)
 
 
