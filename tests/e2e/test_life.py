@@ -124,6 +124,24 @@ def test_a_killed_vmm_is_told_apart(
     banger.ok("rm", "web")
 
 
+def test_a_vm_that_shall_always_run_is_started_again(
+    banger_with_image: Home, leaves_nothing: Callable[[], None]
+) -> None:
+    banger = banger_with_image
+    banger.ok("run", "--name", "web", "--memory", "512", "--restart", "always")
+    first = _vm(banger, "web")["pid"]
+    os.kill(first, signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    while (vm := _vm(banger, "web"))["state"] != "running" or vm["pid"] == first:
+        assert time.monotonic() < deadline, "it is not started again"
+        time.sleep(0.2)
+    banger.ok("wait", "web", "--for", "agent")
+    banger.ok("vm", "set", "web", "--restart", "no")
+    os.kill(_vm(banger, "web")["pid"], signal.SIGKILL)
+    assert _await_state(banger, "web", "stopped")["last_exit"]["reason"] == "vmm-died"
+    banger.ok("rm", "web")
+
+
 def test_two_vms_at_once(banger_with_image: Home, leaves_nothing: Callable[[], None]) -> None:
     banger = banger_with_image
     for name in ("one", "two"):
