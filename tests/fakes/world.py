@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import shutil
 import time
@@ -40,6 +41,7 @@ from banger.model.vm import Machine
 from banger.naming import mac_address, tap_name
 
 BOOT_ID = "boot-1"
+_TICKS = itertools.count(1)
 
 
 class World:
@@ -78,7 +80,8 @@ class FakeVMM:
         assert spec.drives[0].path.is_file()
         machine = Machine(
             pid=2**30 + len(list(self._folder.iterdir())),
-            start_ticks=hash(spec.vm_id) % 2**30,
+            # As with real processes, no two boots have the same one.
+            start_ticks=next(_TICKS),
             executable="/fake",
             boot_id=BOOT_ID,
             accelerator="fake",
