@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.screen import Screen
@@ -19,6 +19,8 @@ class WorldScreen(Screen[None]):
 
     #: What the header calls the screen.
     WHERE = ""
+    #: The keys of its own.
+    KEYS: ClassVar[Sequence[Key]] = ()
     #: Whether its widgets are there.
     _ready = False
 
@@ -97,6 +99,12 @@ class WorldScreen(Screen[None]):
             box.display = trouble is not None
         keys = [key for key in self.keys() if key.label and not (ui.read_only and key.changes)]
         self.query_one(Keys).show(keys, ui.tones)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Where nothing may be changed, the screen's own keys that would do nothing."""
+        if self.ui.read_only and action in {key.action for key in self.KEYS if key.changes}:
+            return False
+        return super().check_action(action, parameters)
 
     # moving, the same on every screen
     def action_move(self, steps: int) -> None:

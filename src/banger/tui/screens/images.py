@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from textual.app import ComposeResult
+from rich.console import RenderableType
 from textual.binding import BindingType
-from textual.containers import Container
 
 from banger.cli.moments import age
 from banger.cli.units import format_size
@@ -16,10 +15,9 @@ from banger.tui.actions import Act, Danger, command
 from banger.tui.bars import progress_text
 from banger.tui.glyphs import look
 from banger.tui.keys import EVERYWHERE, MOVING, SCREENS, Key, bindings
-from banger.tui.listing import Cell, Column, Listing
-from banger.tui.screens.base import WorldScreen
+from banger.tui.listing import Cell, Column
 from banger.tui.screens.confirm import ConfirmScreen
-from banger.tui.sheet import Sheet
+from banger.tui.screens.list_screen import ListScreen
 from banger.tui.tabs.page import Page
 from banger.tui.themes import Tones
 from banger.tui.vm_rows import short_size
@@ -45,39 +43,29 @@ KEYS = (
 )
 
 
-class ImageScreen(WorldScreen):
+class ImageScreen(ListScreen):
     """All images, and everything about the one under the cursor."""
 
     WHERE = "images"
+    KEYS = KEYS
+    COLUMNS = COLUMNS
+    EMPTY = "no images yet: b builds one"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(KEYS, MOVING, SCREENS, EVERYWHERE)]
-
-    def compose_body(self) -> ComposeResult:
-        with Container(id="body"):
-            yield Listing(COLUMNS, self._cell, empty="no images yet: b builds one", id="left")
-            yield Sheet(id="detail")
 
     @property
     def chosen(self) -> ImageView | None:
         return self.ui.world.images.get(self.listing.chosen)
 
-    def draw_body(self) -> None:
+    def identities(self) -> list[str]:
         images = sorted(self.ui.world.images.values(), key=lambda image: image["name"])
-        self.listing.show([image["id"] for image in images])
-        self._draw_detail()
+        return [image["id"] for image in images]
 
-    def _draw_detail(self) -> None:
+    def about_chosen(self) -> RenderableType:
         chosen, ui = self.chosen, self.ui
         page = image_page(ui.world, chosen, ui.tones, ui.now()) if chosen else Page(ui.tones)
-        self.query_one("#detail", Sheet).show(page.made)
+        return page.made
 
-    def on_resize(self) -> None:
-        self.query_one("#body").set_class(self.size.width >= 100, "wide")
-
-    def on_listing_moved(self) -> None:
-        self._draw_detail()
-        self.draw_bars()
-
-    def _cell(self, item: str, column: Column, _width: int) -> Cell:
+    def cell(self, item: str, column: Column) -> Cell:
         image = self.ui.world.images.get(item)
         if image is None:
             return "", ""
@@ -100,11 +88,6 @@ class ImageScreen(WorldScreen):
 
     def help_keys(self) -> Sequence[tuple[str, Sequence[Key]]]:
         return (("Images", KEYS), ("Moving", MOVING), ("Everywhere", (*SCREENS, *EVERYWHERE)))
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if self.ui.read_only and action in {key.action for key in KEYS if key.changes}:
-            return False
-        return super().check_action(action, parameters)
 
     def action_build(self) -> None:
         self.ui.open_build()

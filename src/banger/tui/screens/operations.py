@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from rich.console import RenderableType
 from rich.text import Text
-from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Container
 
 from banger.cli.moments import age, unix_time
 from banger.cli.progress import label
@@ -19,9 +18,8 @@ from banger.tui.actions import command
 from banger.tui.bars import failure_text, operation_failure, progress_text
 from banger.tui.glyphs import look
 from banger.tui.keys import EVERYWHERE, MOVING, SCREENS, Key, bindings
-from banger.tui.listing import Cell, Column, Listing
-from banger.tui.screens.base import WorldScreen
-from banger.tui.sheet import Sheet
+from banger.tui.listing import Cell, Column
+from banger.tui.screens.list_screen import ListScreen
 from banger.tui.themes import Tones
 
 COLUMNS = (
@@ -40,42 +38,30 @@ _PHASES = {
 }  # fmt: skip
 
 
-class OperationScreen(WorldScreen):
+class OperationScreen(ListScreen):
     """Running operations first, then the ended ones, the latest first."""
 
     WHERE = "operations"
+    KEYS = KEYS
+    COLUMNS = COLUMNS
+    EMPTY = "no operations"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(KEYS, MOVING, SCREENS, EVERYWHERE)]
-
-    def compose_body(self) -> ComposeResult:
-        with Container(id="body"):
-            yield Listing(COLUMNS, self._cell, empty="no operations", id="left")
-            yield Sheet(id="detail")
 
     @property
     def chosen(self) -> OperationView | None:
         return self.ui.world.operations.get(self.listing.chosen)
 
-    def draw_body(self) -> None:
+    def identities(self) -> list[str]:
         operations = sorted(
             self.ui.world.operations.values(),
             key=lambda one: (ended(one), -unix_time(one["created_at"])),
         )
-        self.listing.show([one["id"] for one in operations])
-        self._draw_detail()
+        return [one["id"] for one in operations]
 
-    def _draw_detail(self) -> None:
-        chosen = self.chosen
-        text = steps_text(chosen, self.ui.tones) if chosen else Text("")
-        self.query_one("#detail", Sheet).show(text)
+    def about_chosen(self) -> RenderableType:
+        return steps_text(self.chosen, self.ui.tones) if self.chosen else Text("")
 
-    def on_resize(self) -> None:
-        self.query_one("#body").set_class(self.size.width >= 100, "wide")
-
-    def on_listing_moved(self) -> None:
-        self._draw_detail()
-        self.draw_bars()
-
-    def _cell(self, item: str, column: Column, _width: int) -> Cell:
+    def cell(self, item: str, column: Column) -> Cell:
         operation = self.ui.world.operations.get(item)
         if operation is None:
             return "", ""
@@ -109,11 +95,6 @@ class OperationScreen(WorldScreen):
         self.ui.begin(
             lambda: self.ui.client.cancel(identity), command(("operation", "cancel"), [identity])
         )
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if self.ui.read_only and action == "cancel":
-            return False
-        return super().check_action(action, parameters)
 
 
 def steps_text(operation: OperationView, tones: Tones) -> Text:

@@ -29,6 +29,7 @@ class VMScreen(WorldScreen):
     """Everything one does to VMs."""
 
     WHERE = "VMs"
+    KEYS = VMS
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings(VMS, HIDDEN_TABS, MOVING, SCREENS, EVERYWHERE)
     ]
@@ -135,12 +136,6 @@ class VMScreen(WorldScreen):
         )
         meant = act(vm) if act else None
         return key._replace(label=meant.title) if meant else key
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        changing = {key.action for key in VMS if key.changes}
-        if self.ui.read_only and action in changing:
-            return False
-        return super().check_action(action, parameters)
 
     # actions on VMs
     def action_power(self) -> None:
