@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from banger.errors import HostNotReady
@@ -39,7 +40,7 @@ def spawn_detached(
     # Python would copy this whole process (fork) to change the user in the copy: 5 ms of CPU
     # with 60 MB. setpriv does it in a process that shares our memory until it runs (vfork).
     prefix = () if run_as is None else _as_user(run_as, extra_groups)
-    try:
+    with _explained(argv):
         child = subprocess.Popen(
             [*prefix, *argv],
             env=dict(env),
@@ -50,6 +51,18 @@ def spawn_detached(
             cwd=cwd,
             start_new_session=True,
         )
+    pid = child.pid
+    # The object would otherwise try to reap the child when it is collected, and complain.
+    child.returncode = 0
+    if prefix:
+        _until_left(pid, prefix[0])
+    return pid
+
+
+@contextmanager
+def _explained(argv: Sequence[str]) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise HostNotReady(
             f"{argv[0]} could not be started",
@@ -57,12 +70,6 @@ def spawn_detached(
             resolution="banger doctor",
             details=" ".join(argv),
         ) from error
-    pid = child.pid
-    # The object would otherwise try to reap the child when it is collected, and complain.
-    child.returncode = 0
-    if prefix:
-        _until_left(pid, prefix[0])
-    return pid
 
 
 def _as_user(user: tuple[int, int], extra_groups: Sequence[int]) -> tuple[str, ...]:
@@ -86,14 +93,7 @@ def spawn_in_terminal(argv: Sequence[str], *, env: Mapping[str, str]) -> int:
     It gets the keys, the signals of the terminal and those of its size, as a shell's command
     does. ``argv[0]`` is an absolute path. The caller waits for it. Raises ``HostNotReady``.
     """
-    try:
+    with _explained(argv):
         child = subprocess.Popen(list(argv), env=dict(env))
-    except OSError as error:
-        raise HostNotReady(
-            f"{argv[0]} could not be started",
-            cause=error.strerror or str(error),
-            resolution="banger doctor",
-            details=" ".join(argv),
-        ) from error
     child.returncode = 0
     return child.pid
