@@ -14,7 +14,6 @@ from banger.drivers.image import confined, own_archive, rootfs, workspace
 from banger.drivers.image.base import BuildFolders, ImportedImage, ImportSpec, ProgressCallback
 from banger.drivers.image.confined import Confined
 from banger.drivers.image.guest_parts import GuestParts
-from banger.drivers.image.overlay import EPOCH
 from banger.errors import CommandFailed
 from banger.host.command import Command, find_program, run
 from banger.host.ext_files import dropping
@@ -146,31 +145,9 @@ class _Import:
 
 
 def format_command(image: Path, identifier: str, size: int) -> Command:
-    """An empty file system in ``image``, a file of holes, always the same for the same values.
-
-    See ``rootfs.format_command`` for why it is made so.
-    """
+    """An empty file system in ``image``, a file of holes, with the inodes of ``size`` bytes."""
     inodes = max(size // 16384, 65536)
-    return Command(
-        (
-            "mke2fs",
-            "-q",
-            "-F",
-            *("-t", "ext4"),
-            *("-L", rootfs.LABEL),
-            *("-U", identifier),
-            *("-m", "0"),
-            *("-b", str(rootfs.BLOCK_BYTES)),
-            *("-I", "256"),
-            *("-N", str(inodes)),
-            *("-O", rootfs.FEATURES),
-            *("-E", f"hash_seed={identifier},lazy_journal_init=1,root_owner=0:0"),
-            str(image),
-        ),
-        env={"E2FSPROGS_FAKE_TIME": str(EPOCH)},
-        timeout=_TIMEOUT,
-        package="e2fsprogs",
-    )
+    return rootfs.mke2fs(image, "-N", str(inodes), filesystem=identifier, hash_seed=identifier)
 
 
 def check_command(descriptor: int, run_as: tuple[int, int] | None) -> Command:

@@ -98,7 +98,23 @@ def format_command(prefix: tuple[str, ...], spec: ImageSpec, tree: Path, image: 
     mke2fs mark the inode tables as zeroed: else every guest would zero them, in its own layer.
     Entries are written in the order of their names, whatever the order in the tree.
     """
-    extended = f"hash_seed={identifier(spec, 'hash')},lazy_journal_init=1,root_owner=0:0"
+    return mke2fs(
+        image,
+        *("-d", str(tree), "-i", "16384"),
+        filesystem=identifier(spec, "filesystem"),
+        hash_seed=identifier(spec, "hash"),
+        prefix=prefix,
+    )
+
+
+def mke2fs(
+    image: Path, *content: str, filesystem: str, hash_seed: str, prefix: tuple[str, ...] = ()
+) -> Command:
+    """A root file system that is always the same for the same values, in a file of holes.
+
+    ``content`` are the options that say what is put in and how many inodes there are.
+    ``filesystem`` and ``hash_seed`` are UUIDs.
+    """
     return Command(
         (
             *prefix,
@@ -106,15 +122,14 @@ def format_command(prefix: tuple[str, ...], spec: ImageSpec, tree: Path, image: 
             "-q",
             "-F",
             *("-t", "ext4"),
-            *("-d", str(tree)),
+            *content,
             *("-L", LABEL),
-            *("-U", identifier(spec, "filesystem")),
+            *("-U", filesystem),
             *("-m", "0"),
             *("-b", str(BLOCK_BYTES)),
             *("-I", "256"),
-            *("-i", "16384"),
             *("-O", FEATURES),
-            *("-E", extended),
+            *("-E", f"hash_seed={hash_seed},lazy_journal_init=1,root_owner=0:0"),
             str(image),
         ),
         env={"E2FSPROGS_FAKE_TIME": str(EPOCH)},
