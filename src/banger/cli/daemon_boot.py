@@ -9,7 +9,7 @@ import click
 
 from banger.cli.lazy import Command
 from banger.cli.session import note, paths, say
-from banger.client.autostart import daemon_argv
+from banger.client.autostart import daemon_argv, prepare_log
 from banger.host import boot_unit
 from banger.host.command import as_root
 
@@ -27,7 +27,7 @@ def _unit() -> boot_unit.BootUnit:
 )
 def enable() -> None:
     unit = _unit()
-    paths().state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    prepare_log(paths().daemon_log)
     if boot_unit.enable(unit):
         say(f"bangerd starts when this machine boots: {unit.path}")
     else:

@@ -87,7 +87,7 @@ def start(paths: Paths) -> None:
     client = connect_running(paths)
     deadline = time.monotonic() + START_DEADLINE
     # The daemon creates its folders itself; only the log must exist before it does.
-    log_size = _prepare_log(paths.daemon_log)
+    log_size = prepare_log(paths.daemon_log)
     pid = 0
     while True:
         try:
@@ -140,8 +140,8 @@ def _exit_status(pid: int) -> int | None:
     return os.waitstatus_to_exitcode(status) if done else None
 
 
-def _prepare_log(log: Path) -> int:
-    """Make the folder of the daemon's log and return the log's size."""
+def prepare_log(log: Path) -> int:
+    """Make the folder of the daemon's log and return the log's size. Raises ``InvalidInput``."""
     try:
         log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         return log.stat().st_size if log.exists() else 0
