@@ -61,8 +61,8 @@ class RestartPolicy:
         self._power = power
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._in_a_row: dict[str, int] = {}
-        #: Ends (VM, time) that are not to be followed by a start any more.
-        self._left: set[tuple[str, float]] = set()
+        #: VM -> when it ended in a way that is not to be followed by a start any more.
+        self._left: dict[str, float] = {}
         self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def run(self) -> None:
@@ -87,7 +87,7 @@ class RestartPolicy:
         task.add_done_callback(lambda _done: self._tasks.pop(vm.id, None))
 
     def _was_left(self, vm: VM) -> bool:
-        return vm.last_exit is not None and (vm.id, vm.last_exit.at) in self._left
+        return vm.last_exit is not None and self._left.get(vm.id) == vm.last_exit.at
 
     async def _bring_up(self, vm_id: str) -> None:
         while True:
@@ -108,7 +108,7 @@ class RestartPolicy:
                 reason = vm.last_exit.reason.value
                 _log.info("%s is started again (%s), number %d", vm.name, reason, number + 1)
                 if await self._start(vm) or number + 1 >= MOST_FAILURES:
-                    self._left.add((vm_id, vm.last_exit.at))
+                    self._left[vm_id] = vm.last_exit.at
                     return
 
     async def _start(self, vm: VM) -> bool:
