@@ -44,7 +44,7 @@ class CheckRoom(VMStep):
     async def apply(self, report: Report) -> dict[str, object]:
         vm = self.plan.vm
         room.check_memory(vm.name, vm.spec.memory_mib, f"banger vm set {vm.name}")
-        room.check_disk(self.context.paths.state, self.context.settings.min_free_bytes)
+        room.check_floor(self.context)
         return {}
 
 

@@ -119,7 +119,7 @@ class ChangeService:
             )
 
     def _require_room(self) -> None:
-        room.check_disk(self._context.paths.state, self._context.settings.min_free_bytes)
+        room.check_floor(self._context)
 
     def _store_grows_live(self, vm: VM) -> bool:
         store = self._context.drivers.stores.get(vm.spec.storage)

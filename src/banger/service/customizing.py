@@ -62,7 +62,7 @@ class CustomizeService:
         image_admission.require_free(self._context, name)
         wanted = self._wanted(name, base, request)
         self._check_files(base, request)
-        room.check_disk(self._context.paths.state, self._context.settings.min_free_bytes)
+        room.check_floor(self._context)
         given = None if base.is_file else base.image
         row = dataclasses.replace(
             image_admission.new_row(name, suite=wanted.suite),

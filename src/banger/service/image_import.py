@@ -48,7 +48,7 @@ class ImageImportService:
                 resolution="banger image import FILE --kernel FILE --initrd FILE",
             )
         own_files.check(own, self._context.drivers.guest)
-        room.check_disk(self._context.paths.state, self._context.settings.min_free_bytes)
+        room.check_floor(self._context)
         arguments: dict[str, object] = {
             "archive": str(archive),
             "size_bytes": request.size_bytes,

@@ -48,7 +48,7 @@ class MakeFolders(ImageStep):
         return Presence.OURS if self.folders.target.is_dir() else Presence.ABSENT
 
     async def apply(self, report: Report) -> dict[str, object]:
-        room.check_disk(self.context.paths.state, self.context.settings.min_free_bytes)
+        room.check_floor(self.context)
         for folder in (
             self.folders.target,
             self.folders.scratch,

@@ -46,7 +46,7 @@ class OwnImageService:
                     resolution=f"banger image register {name} --rootfs FILE --kernel FILE",
                 )
         own_files.check(files, self._context.drivers.guest)
-        self._require_room()
+        room.check_floor(self._context)
         image = dataclasses.replace(
             image_admission.new_row(name), own_boot=True, origin=f"registered from {files.rootfs}"
         )
@@ -67,7 +67,7 @@ class OwnImageService:
         if self._operations.busy_with(vm.id) is None:
             self._vms.require(vm, Action.KEEP)
         image_admission.require_free(self._context, name)
-        self._require_room()
+        room.check_floor(self._context)
         base = self._context.images.get(vm.spec.image_id) if vm.spec.image_id else None
         image = self._row_of(name, vm, base)
         own = image.own_boot
@@ -103,6 +103,3 @@ class OwnImageService:
             arguments,
             idempotency_key=idempotency_key,
         )
-
-    def _require_room(self) -> None:
-        room.check_disk(self._context.paths.state, self._context.settings.min_free_bytes)

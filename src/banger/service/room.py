@@ -7,6 +7,7 @@ from pathlib import Path
 from banger.errors import HostNotReady
 from banger.host import files, memory
 from banger.model.vm import MIB
+from banger.service.context import Context
 
 
 def check_memory(name: str, wanted_mib: int, command: str = "banger run") -> None:
@@ -21,6 +22,11 @@ def check_memory(name: str, wanted_mib: int, command: str = "banger run") -> Non
             cause=f"{available} MiB are available",
             resolution=f"{command} --memory {max(64, available // 2)}, or stop other VMs",
         )
+
+
+def check_floor(context: Context) -> None:
+    """Raises ``HostNotReady`` if less disk is free than the settings want to stay free."""
+    check_disk(context.paths.state, context.settings.min_free_bytes)
 
 
 def check_disk(folder: Path, wanted_bytes: int) -> None:

@@ -106,7 +106,7 @@ class VMService:
         published.check(self._context, spec.network, what, spec.reach.forwards)
         room.check_memory(what, spec.memory_mib)
         files.make_private_folder(self._context.paths.state)
-        room.check_disk(self._context.paths.state, self._context.settings.min_free_bytes)
+        room.check_floor(self._context)
         attempts = 1 if request.name else 20
         for attempt in range(attempts):
             name = request.name or proposals.propose(self._context.vms.names())
