@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from banger.host.static_busybox import static_busybox
 from tests.fakes.internet import WORLD, WORLD_HOST, internet, server
 from tests.plugins.built_image import DOCKER_NAME, BuiltImage, ensure_built
 from tests.plugins.home import Home
 from tests.requirements import needs
 
-pytestmark = [needs("root", "qemu", "image", "ssh", "tap", "nft"), pytest.mark.slow]
+pytestmark = [needs("root", "qemu", "image", "ssh", "tap", "nft", "busybox"), pytest.mark.slow]
 
 APPLETS = ("sh", "echo", "wget", "ping", "httpd", "nc")
 #: What each line of the report begins with tells where it comes from.
@@ -63,27 +64,13 @@ def box(busybox: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def busybox_of(initrd: bytes) -> bytes:
-    """The static busybox that every initrd of ours holds (cpio, "newc")."""
-    position = 0
-    while True:
-        header = initrd[position : position + 110]
-        size, length = int(header[54:62], 16), int(header[94:102], 16)
-        name = initrd[position + 110 : position + 110 + length - 1]
-        start = position + 110 + length + 3 & ~3
-        if name == b"bin/busybox":
-            return initrd[start : start + size]
-        position = start + size + 3 & ~3
-
-
 def test_containers_work_in_a_guest(
     banger_with_docker: Home, leaves_nothing: object, world: str, tmp_path: Path
 ) -> None:
     banger = banger_with_docker
     banger.ok("run", "--docker", "--nat", "--name", "box", timeout=180)
     archive = tmp_path / "box.tar"
-    image = banger.json("image", "show", DOCKER_NAME)
-    archive.write_bytes(box(busybox_of(Path(image["directory"], "initrd.cpio").read_bytes())))
+    archive.write_bytes(box(static_busybox().read_bytes()))
     banger.ok("cp", str(archive), "box:/root/box.tar")
 
     # Until somebody asks for it, it costs nothing.

@@ -28,9 +28,6 @@ class Block:
     lab: bool = False
     keys: str | None = None
 
-    def __str__(self) -> str:
-        return f"line-{self.line}"
-
 
 def read(page: Path = GUIDE) -> list[Block]:
     """All blocks of a page in order; raises ``ValueError`` for a comment that says nothing."""
