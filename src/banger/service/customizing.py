@@ -12,12 +12,12 @@ import msgspec
 from banger.errors import InvalidInput
 from banger.model.image import DEFAULT_IMAGE, Customization, Image
 from banger.model.operation import Operation
-from banger.model.vm import GIB, MAX_DISK_BYTES
+from banger.model.vm import GIB
 from banger.naming import NAME_PATTERN
 from banger.service import image_admission, own_files, package_list, room
 from banger.service.boot_files import own_boot_of
 from banger.service.context import Context
-from banger.service.images import ImageService
+from banger.service.images import MIN_IMAGE_BYTES, ImageService, check_image_size
 from banger.service.operations import OperationService
 from banger.service.requests import CreateRequest, CustomizeRequest
 
@@ -113,11 +113,13 @@ class CustomizeService:
             # A kernel that an image boots without any goes on to do so.
             ours = bool(request.kernel or request.modules)
         adds = request.docker or request.packages is not None
-        size = request.size_bytes or max(base.size_bytes, _ROOMY if adds else GIB)
+        size = request.size_bytes or max(base.size_bytes, _ROOMY if adds else MIN_IMAGE_BYTES)
+        size = -(-size // 4096) * 4096
+        check_image_size(size, "customize BASE")
         return Customization(
             name=name,
             rootfs=str(base.rootfs),
-            size_bytes=_checked_size(-(-size // 4096) * 4096),
+            size_bytes=size,
             kernel=kernel,
             initrd=initrd,
             ours=ours,
@@ -161,13 +163,3 @@ def default_name(base: str) -> str:
             resolution="give it one: --out NAME",
         )
     return name
-
-
-def _checked_size(size: int) -> int:
-    if not GIB <= size <= MAX_DISK_BYTES:
-        raise InvalidInput(
-            f"the image size {size} bytes is out of range",
-            cause=f"it must lie between {GIB} and {MAX_DISK_BYTES}",
-            resolution="banger image customize BASE --size 8G",
-        )
-    return size
