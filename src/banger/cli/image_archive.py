@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
 from banger.errors import Conflict
+from banger.host.files import data_extents
 
 RECORD, ROOTFS, KERNEL, INITRD = "banger-image.json", "rootfs.ext4", "vmlinux", "initrd.cpio"
 FORMAT = 1
@@ -85,7 +86,8 @@ def data_pieces(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
     """(offset, length) of what is no hole; small holes are taken along where there are many."""
     for gap in (0, 64 * 1024, _CHUNK, 16 * _CHUNK, size):
         found: list[tuple[int, int]] = []
-        for start, end in _extents(descriptor, size):
+        for start, hole in data_extents(descriptor, size):
+            end = min(hole, size)
             if found and start - sum(found[-1]) <= gap:
                 found[-1] = (found[-1][0], end - found[-1][0])
             else:
@@ -93,19 +95,6 @@ def data_pieces(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
         if len(found) <= _MAX_PIECES:
             break
     yield from found
-
-
-def _extents(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
-    end = 0
-    while end < size:
-        try:
-            start = os.lseek(descriptor, end, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:
-                return
-            raise
-        end = min(os.lseek(descriptor, start, os.SEEK_HOLE), size)
-        yield start, end
 
 
 def _entry(name: str, size: int) -> tarfile.TarInfo:
