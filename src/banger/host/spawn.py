@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,8 +13,8 @@ from banger.errors import HostNotReady
 from banger.host import process
 from banger.host.command import find_program
 
-#: How long setpriv may take until it runs the program (it takes 1 ms), and the pause between
-#: two looks, in seconds.
+#: How long a child may take until it runs the program (with setpriv it takes 1 ms), and the pause
+#: between two looks, in seconds.
 _EXEC_SECONDS, _EXEC_PAUSE = 10.0, 0.0005
 
 
@@ -34,8 +35,8 @@ def spawn_detached(
     ``argv[0]`` is an absolute path, ``env`` the whole environment. ``stdin``, ``stdout`` and
     ``stderr`` are open descriptors (or ``subprocess.DEVNULL``, -3). ``run_as`` is the
     ``(uid, gid)`` to drop to, with ``extra_groups`` as the only further groups. Nobody waits
-    for the child here: ``process.wait_gone`` reaps it. With ``run_as`` it blocks for some
-    milliseconds, until the child runs ``argv[0]``. Raises ``HostNotReady``.
+    for the child here: ``process.wait_gone`` reaps it. It blocks until the child runs
+    ``argv[0]``, which takes some milliseconds. Raises ``HostNotReady``.
     """
     # Python would copy this whole process (fork) to change the user in the copy: 5 ms of CPU
     # with 60 MB. setpriv does it in a process that shares our memory until it runs (vfork).
@@ -54,8 +55,7 @@ def spawn_detached(
     pid = child.pid
     # The object would otherwise try to reap the child when it is collected, and complain.
     child.returncode = 0
-    if prefix:
-        _until_left(pid, prefix[0])
+    _until_begun(pid, before=process.argv_of(os.getpid()), passed=prefix)
     return pid
 
 
@@ -81,9 +81,17 @@ def _as_user(user: tuple[int, int], extra_groups: Sequence[int]) -> tuple[str, .
     return (str(setpriv), f"--reuid={uid}", f"--regid={gid}", groups, "--")
 
 
-def _until_left(pid: int, program: str) -> None:
+def _until_begun(pid: int, *, before: list[str], passed: Sequence[str]) -> None:
+    """Return when the child has left the command lines ``before`` (ours) and ``passed`` behind.
+
+    The identity of a VMM is read right after its start, and that of a copy of this process would
+    never be found again. A command line is empty for a moment while the kernel changes programs.
+    """
     deadline = time.monotonic() + _EXEC_SECONDS
-    while process.executable_of(pid) == program and time.monotonic() < deadline:
+    while time.monotonic() < deadline and process.start_ticks(pid) is not None:
+        now = process.argv_of(pid)
+        if now and now != before and not (passed and now[: len(passed)] == list(passed)):
+            return
         time.sleep(_EXEC_PAUSE)
 
 
