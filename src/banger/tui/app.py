@@ -69,6 +69,10 @@ class BangerTUI(Shell):
             feed.start()
 
     def on_unmount(self) -> None:
+        self.stop_reading()
+
+    def stop_reading(self) -> None:
+        """Take in nothing more from the daemon."""
         for feed in self._feeds:
             feed.stop(wait=True)
 
