@@ -8,4 +8,5 @@ pytest_plugins = [
     "tests.plugins.guards",
     "tests.plugins.fixtures",
     "tests.plugins.lab",
+    "tests.plugins.stalls",
 ]

@@ -64,11 +64,6 @@ class Session:
             "unpack": time.monotonic() - restored,
         }
 
-    def restart(self) -> None:
-        """Give it up for a fresh one; nothing of what was done in it remains."""
-        self.end()
-        self._start()
-
     def _unpack(self, *, has_image: bool) -> None:
         script = (
             "dd if=/dev/vdb bs=1M iflag=direct status=none | tar -x -f - -C /opt/banger"

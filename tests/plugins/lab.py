@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import shlex
 import subprocess
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -32,18 +31,9 @@ class LabHome(CommandLine):
             "BANGER_NAMES": "off",
             **home_environment_of(root),
         }
-        self.prepare()
-
-    def prepare(self) -> None:
-        """The home's folders, with the guest image."""
-        folders = shlex.join(home_environment_of(self.root).values())
-        self.session.shell(f"umask 077; mkdir -p {folders}; chown -R {self.user}: {self.root}")
-        self.session.give_image(f"{self.root}/state/banger", user=self.user)
-
-    def again(self) -> None:
-        """After a stall: a fresh lab host with a fresh home."""
-        self.session.restart()
-        self.prepare()
+        folders = shlex.join(home_environment_of(root).values())
+        session.shell(f"umask 077; mkdir -p {folders}; chown -R {user}: {root}")
+        session.give_image(f"{root}/state/banger", user=user)
 
     def run_bytes(
         self, *arguments: str, stdin: bytes = b"", timeout: float = TIMEOUT, **variables: str
@@ -88,21 +78,3 @@ def lab() -> Iterator[Session]:
     """A freshly restored lab host for the tests of one file."""
     with Session() as session:
         yield session
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
-    """Twice in a hundred sessions the lab host stalls, unexplained: one more try, said loudly."""
-    try:
-        return (yield)
-    except LabStalled as stalled:
-        homes = {id(v): v for v in pyfuncitem.funcargs.values() if isinstance(v, LabHome)}
-        if not homes:
-            raise
-        for home in homes.values():
-            for title, text in home.logs():
-                pyfuncitem.add_report_section("call", f"{title} before the retry", text)
-            print(f"LAB STALLED in {pyfuncitem.nodeid}, tried once more: {stalled}")
-            home.again()
-        names = pyfuncitem._fixtureinfo.argnames
-        return pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names})

@@ -57,7 +57,7 @@ RUNNING = (str(SLEEP.resolve()), [str(SLEEP), "60"])
 
 
 def test_it_runs_its_program_when_its_pid_is_known(children: Children) -> None:
-    found = []
+    found: list[tuple[str, list[str]]] = []
 
     def start_some() -> None:
         found.extend(seen(children.start()) for _ in range(10))

@@ -1,0 +1,75 @@
+"""A stalled lab host costs a repetition, no failure; one that stalls twice fails."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+TOP = Path(__file__).parents[2]
+#: Three tests in a row that share what the file's fixture makes; ``stall`` is made before some.
+STORY = """
+import pathlib, pytest
+from tests.lab.control import LabStalled
+pytestmark = pytest.mark.needs("lab")
+here = pathlib.Path(__file__).parent
+def note(word):
+    with (here / "notes").open("a") as file: file.write(word + " ")
+def stall():
+    if (here / "stall").exists():
+        if not (here / "always").exists(): (here / "stall").unlink()
+        raise LabStalled("no answer")
+@pytest.fixture(scope="module")
+def host():
+    note("up"); yield []; note("down")
+def test_first(host):
+    note("first"); host.append(1); assert not (here / "worse").exists() or (here / "stall").exists()
+def test_second(host):
+    note("second"); stall(); assert host == [1]; host.append(2)
+def test_third(host):
+    note("third"); assert host == [1, 2]
+"""
+
+
+def run(folder: Path, *files: str) -> tuple[int, str, str]:
+    """The status and the output of the story in ``folder``, and what its tests did."""
+    (folder / "test_story.py").write_text(STORY)
+    for name in files:
+        (folder / name).touch()
+    options = ("-p", "tests.plugins.stalls", "-p", "no:cacheprovider", "-c", "/dev/null", "-v")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, "--rootdir", folder, folder],
+        capture_output=True, text=True, cwd=TOP, check=False,
+        env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+    )  # fmt: skip
+    notes = (folder / "notes").read_text()
+    return done.returncode, done.stdout + done.stderr, notes.strip()
+
+
+def test_without_a_stall_each_runs_once(tmp_path: Path) -> None:
+    status, output, notes = run(tmp_path)
+    assert (status, notes) == (0, "up first second third down"), output
+    assert "LAB STALLED" not in output
+
+
+def test_a_stall_repeats_the_file_so_far_on_a_fresh_host(tmp_path: Path) -> None:
+    status, output, notes = run(tmp_path, "stall")
+    assert (status, notes) == (0, "up first second down up first second third down"), output
+    assert "3 passed" in output
+    assert "LAB STALLED in test_story.py::test_second: no answer; 2 tests once more" in output
+
+
+def test_a_second_stall_is_a_failure(tmp_path: Path) -> None:
+    status, output, notes = run(tmp_path, "stall", "always")
+    assert status == 1, output
+    assert notes.startswith("up first second down up first second third"), output
+    assert "2 failed, 1 passed" in output
+
+
+def test_an_earlier_test_that_then_fails_is_shown(tmp_path: Path) -> None:
+    status, output, notes = run(tmp_path, "stall", "worse")
+    assert (status, notes) == (1, "up first second down up first third down"), output
+    # The third lacks what the second did.
+    assert "test_story.py::test_first FAILED" in output
+    assert "2 failed, 1 passed" in output
