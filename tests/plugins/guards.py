@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,12 @@ GIVEN_ENVIRONMENT = dict(os.environ)
 def home_environment(root: Path) -> dict[str, str]:
     """The variables that make ``root`` the home of everything banger keeps."""
     return {"HOME": str(root)} | {name: str(root / folder) for name, folder in XDG.items()}
+
+
+def pytest_configure() -> None:
+    # A shell's background job ignores Ctrl-C, and so would all that the tests start.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
