@@ -11,10 +11,12 @@ from banger.client.client import BangerClient
 from banger.client.events import ReceivedEvent, parse_events
 from banger.client.transport import ConnectionCut, DaemonSilent
 from banger.client.views import OperationView, ended
-from banger.errors import BangerError, DeadlineExceeded, from_dict
+from banger.errors import BangerError, DaemonUnreachable, DeadlineExceeded, from_dict
 
-#: Seconds for which a daemon that went away is awaited and started again.
+#: Seconds for which a daemon that says nothing is awaited, and after which one has lived long.
 PATIENCE = 30.0
+#: How many daemons are lost, none of which lived long, until it makes no sense to start another.
+MOST_LOSSES = 5
 
 
 def watch(
@@ -34,24 +36,47 @@ def follow(
     on_idle: Callable[[], None] | None = None,
 ) -> OperationView:
     """Hand every event of the operation to ``on_event`` and return it as it ended."""
-    give_up = 0.0
+    silent_since = 0.0
+    losses = _Losses()
     while True:
         try:
             for event in watch(client, operation_id, on_idle):
-                give_up = 0.0
+                silent_since = 0.0
                 on_event(event)
             operation = client.operation(operation_id, wait=10)
             if ended(operation):
                 return operation
-        except (ConnectionCut, DaemonSilent, DeadlineExceeded) as error:
+        except DeadlineExceeded:
+            silent_since = silent_since or time.monotonic()
+            if client.revive is None or time.monotonic() > silent_since + PATIENCE:
+                raise
+        except (ConnectionCut, DaemonSilent) as error:
             # The daemon was killed or replaced. The journal outlives it, and so a new one
             # either goes on with the operation or undoes it: follow that instead.
-            now = time.monotonic()
-            give_up = give_up or now + PATIENCE
-            if client.revive is None or now > give_up:
+            if client.revive is None:
                 raise
-            if not isinstance(error, DeadlineExceeded):
-                client.revive()
+            losses.note(operation_id, error)
+            client.revive()
+
+
+class _Losses:
+    """Counts daemons that were lost soon after another: what kills one may kill the next."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._last = 0.0
+
+    def note(self, operation_id: str, error: BangerError) -> None:
+        """One more is lost. Raises ``DaemonUnreachable`` if it is one too many."""
+        now = time.monotonic()
+        self._count = self._count + 1 if now < self._last + PATIENCE else 1
+        self._last = now
+        if self._count > MOST_LOSSES:
+            raise DaemonUnreachable(
+                f"bangerd ends again and again during the operation {operation_id}",
+                cause=f"{self._count} of them were lost, one soon after the other",
+                resolution="banger daemon logs",
+            ) from error
 
 
 def failure(operation: OperationView) -> BangerError | None:

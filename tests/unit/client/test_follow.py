@@ -7,9 +7,9 @@ import pytest
 
 from banger.client.client import BangerClient
 from banger.client.events import ReceivedEvent
-from banger.client.follow import failure, follow
+from banger.client.follow import MOST_LOSSES, failure, follow
 from banger.client.transport import ConnectionCut, DaemonSilent
-from banger.errors import Cancelled, VMMFailed
+from banger.errors import Cancelled, DaemonUnreachable, VMMFailed
 from tests.fakes.cli_home import CLIHome
 from tests.fakes.daemon_server import Server
 
@@ -56,6 +56,29 @@ def test_a_cut_stream_is_taken_up_again(banger: CLIHome) -> None:
     banger.fake.cuts = 1
     with pytest.raises(ConnectionCut):
         follow(client(banger), operation["id"], lambda _: None)
+
+
+def test_daemons_that_die_one_after_the_other_are_given_up(banger: CLIHome) -> None:
+    """What kills each of them is perhaps this very operation, whose events come anew each time."""
+    banger.fake.cuts = 1000
+    banger.fake.endless.add("vm.start")
+    operation = banger.fake.operate("vm.start", banger.fake.add_vm("web"), lambda: None)
+    revivals: list[int] = []
+    seen: list[ReceivedEvent] = []
+    with pytest.raises(DaemonUnreachable, match="again and again") as met:
+        follow(client(banger, revive=lambda: revivals.append(1)), operation["id"], seen.append)
+    assert met.value.resolution == "banger daemon logs"
+    assert len(revivals) == MOST_LOSSES
+
+
+def test_those_that_lived_long_are_not_counted(
+    banger: CLIHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    banger.fake.cuts = 2 * MOST_LOSSES
+    operation = banger.fake.operate("vm.start", banger.fake.add_vm("web"), lambda: None)
+    monkeypatch.setattr("banger.client.follow.PATIENCE", -1.0)
+    alive = client(banger, revive=lambda: None)
+    assert follow(alive, operation["id"], lambda _: None)["status"] == "succeeded"
 
 
 def test_a_killed_daemon_is_replaced_meanwhile(banger: CLIHome) -> None:
