@@ -18,7 +18,7 @@ from tests.lab.machine import IMAGE_SIZE, SOURCE_SIZE, Files, Machine
 from tests.plugins import built_image
 
 TOP = Path(__file__).parents[2]
-IMAGE_FOLDER = "/lab/image"
+IMAGE_FOLDER, ROOTFS = "/lab/image", "rootfs.ext4"
 
 
 class Session:
@@ -94,11 +94,16 @@ class Session:
         return out
 
     def give_image(self, state: str, *, user: str = "root") -> None:
-        """Put the guest image into banger's state folder ``state``; all becomes the user's."""
+        """Put the guest image into banger's state folder ``state``; all becomes the user's.
+
+        All but the file system: that is root's, mounted over an empty file (a copy takes 12 s).
+        """
         self.shell(
             f"umask 077; mkdir -p {state}/images; cd {IMAGE_FOLDER}; for id in [0-9a-f]*; do"
-            f" mkdir {state}/images/$id && cp --sparse=always $id/* {state}/images/$id/; done;"
-            f" chown -R {user}: {state}",
+            f" to={state}/images/$id; mkdir $to; touch $to/{ROOTFS};"
+            f" find $id -type f ! -name {ROOTFS} -exec cp -t $to {{}} +; done;"
+            f" chown -R {user}: {state}; for id in [0-9a-f]*; do"
+            f" mount --bind $id/{ROOTFS} {state}/images/$id/{ROOTFS}; done",
             timeout=180,
         )
 
