@@ -18,7 +18,7 @@ from tests.lab.machine import IMAGE_SIZE, SOURCE_SIZE, Files, Machine
 from tests.plugins import built_image
 
 TOP = Path(__file__).parents[2]
-IMAGE_FOLDER, ROOTFS = "/lab/image", "rootfs.ext4"
+IMAGE_FOLDER = "/lab/image"
 
 
 class Session:
@@ -96,14 +96,13 @@ class Session:
     def give_image(self, state: str, *, user: str = "root") -> None:
         """Put the guest image into banger's state folder ``state``; all becomes the user's.
 
-        All but the file system: that is root's, mounted over an empty file (a copy takes 12 s).
+        A copy, in memory: with the drive itself mounted there (12 s less), its interrupts came
+        while guests ran, and those hung or died in four tests of twenty.
         """
         self.shell(
             f"umask 077; mkdir -p {state}/images; cd {IMAGE_FOLDER}; for id in [0-9a-f]*; do"
-            f" to={state}/images/$id; mkdir $to; touch $to/{ROOTFS};"
-            f" find $id -type f ! -name {ROOTFS} -exec cp -t $to {{}} +; done;"
-            f" chown -R {user}: {state}; for id in [0-9a-f]*; do"
-            f" mount --bind $id/{ROOTFS} {state}/images/$id/{ROOTFS}; done",
+            f" mkdir {state}/images/$id && cp --sparse=always $id/* {state}/images/$id/; done;"
+            f" chown -R {user}: {state}",
             timeout=180,
         )
 

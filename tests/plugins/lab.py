@@ -15,7 +15,7 @@ from tests.plugins.guards import home_environment
 from tests.plugins.home import TIMEOUT, CommandLine
 
 #: Seconds for a command there at most: everything takes about ten times as long.
-LAB_TIMEOUT = 120.0
+LAB_TIMEOUT = 180.0
 _LOGS = """tail -c 6000 $0/state/banger/bangerd.log
 for log in $0/state/banger/vms/*/*.log; do echo; echo "-- $log"; tail -c 3000 $log; done
 echo; echo '-- dmesg'; dmesg | tail -n 15"""
