@@ -15,8 +15,10 @@ from tests.lab.control import Control
 from tests.lab.machine import IMAGE_SIZE, SOURCE_SIZE, Files, Machine
 from tests.plugins import built_image
 
-#: Run once before the save, so that a session finds them in memory.
+#: Run once before the save, so that a session finds them in memory: all files, because a drive's
+#: interrupts while guests run upset them, and the programs that tests run.
 WARM_UP = """set -e
+find / -xdev -type f -exec cat {} + >/dev/null
 export HOME=/tmp
 python3 -c 'import asyncio, json, sqlite3, ssl, urllib.request, email, ctypes
 import click, dnslib, httptools, msgspec, rich.console, starlette.applications, uvicorn, uvloop'

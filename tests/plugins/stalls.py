@@ -12,6 +12,7 @@ import pytest
 from _pytest.runner import runtestprotocol
 
 from tests.lab.control import LabStalled
+from tests.plugins.lab import LabHome
 
 STALLED: pytest.StashKey[str] = pytest.StashKey()
 #: What a repeated test reports; only there while it is repeated.
@@ -33,8 +34,18 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if call.excinfo is not None and isinstance(call.excinfo.value, LabStalled):
-        item.stash[STALLED] = str(call.excinfo.value)
+        item.stash[STALLED] = f"{call.excinfo.value}{_last_words(item)}"
     return report
+
+
+def _last_words(item: pytest.Item) -> str:
+    """The last lines of the lab host's own console: why it is gone, if it panicked."""
+    for value in (getattr(item, "funcargs", None) or {}).values():
+        if isinstance(value, LabHome):
+            return "".join(
+                f"\n  | {line}" for line in value.session.machine.last_words().splitlines()[-12:]
+            )
+    return ""
 
 
 @pytest.hookimpl(tryfirst=True)
