@@ -223,8 +223,10 @@ async def test_stopping_ends_open_streams_and_idle_connections(served: Served) -
     idle = await served.connect()
     for reader, _ in streams:
         await reader.readuntil(b"\r\n\r\n")
+    began = asyncio.get_running_loop().time()
     served.stopping.set()
-    await asyncio.wait_for(asyncio.shield(served.task), 10)
+    await asyncio.wait_for(asyncio.shield(served.task), 2)
+    assert asyncio.get_running_loop().time() - began < 2
     for reader, writer in (*streams, idle):
         await reader.read()
         writer.close()
