@@ -87,11 +87,13 @@ def test_a_published_port_is_reached_from_host_and_world(
 ) -> None:
     banger = banger_with_image
     banger.ok("run", "--name", "web", "--network", "tap")
-    serve = (
-        "import socket;s=socket.create_server(('0.0.0.0',80))\n"
+    serve = (  # in the background once it listens
+        "import os,socket;s=socket.create_server(('0.0.0.0',80))\n"
+        "if os.fork(): os._exit(0)\n"
+        "os.setsid()\n"
         "while True:\n c,a=s.accept();c.sendall(b'hello '+a[0].encode());c.close()\n"
     )
-    start = f'setsid python3 -c "{serve}" >/dev/null 2>&1 </dev/null & sleep 1'
+    start = f'python3 -c "{serve}" >/dev/null 2>&1 </dev/null'
     banger.ok("exec", "web", "--", "sh", "-c", start)
     banger.ok("vm", "forward", "web", "8094:80")
     assert ask("", "127.0.0.1", 8094).startswith("hello")

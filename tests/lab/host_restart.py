@@ -7,8 +7,9 @@ import time
 from tests.plugins.lab import LabHome
 
 #: Nothing runs; no interface, rule, device, group or file in /run is left; another boot id.
+#: The user's bangerd is stopped before: it must not see its VMs die.
 _SCRIPT = """user=$0 runtime=$1
-pkill -KILL firecracker; pkill -KILL -u "$user"
+pkill -STOP -u "$user"; pkill -KILL firecracker; pkill -KILL -u "$user"
 while pgrep firecracker || pgrep -u "$user"; do sleep 0.1; done >/dev/null
 for tap in $(ls /sys/class/net | grep ^bgr); do ip link delete "$tap"; done
 nft flush ruleset
