@@ -17,7 +17,7 @@ from banger.privileged import installation
 from banger.privileged.calls import Call, CallFailed, SnapshotCall, SnapshotProbe, TapFacts
 
 #: Seconds for the first sign of life.
-_PATIENCE = 10.0
+_PATIENCE = 30.0
 #: Seconds after which snapshots are asked for again where there were none.
 _ASK_AGAIN = 60.0
 

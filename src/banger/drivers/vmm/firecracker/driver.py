@@ -34,7 +34,7 @@ from banger.model.vm import Machine
 
 #: How long Firecracker may take from its start to a running guest, in seconds: about 0.02 on
 #: an idle machine, so that this means "never".
-LAUNCH_TIMEOUT = 10.0
+LAUNCH_TIMEOUT = 60.0
 #: How long other calls may take, in seconds; they take milliseconds.
 _CALL_TIMEOUT = 5.0
 #: Launches under way at once: more would only wait for one another.

@@ -35,7 +35,7 @@ from banger.model.vm import Machine
 
 #: How long QEMU may take from its start to a running guest, in seconds: about 0.1 on an idle
 #: machine, so that this means "never".
-LAUNCH_TIMEOUT = 10.0
+LAUNCH_TIMEOUT = 60.0
 #: How long pause and resume may take, in seconds; they take milliseconds.
 _MONITOR_TIMEOUT = 5.0
 _TAIL = 64 * 1024
