@@ -155,8 +155,10 @@ def test_every_command_of_the_guide(reader: Reader) -> None:
     blocks = [block for block in read() if not block.lab]
     assert blocks
     for block in blocks:
+        began = time.monotonic()
         if block.keys is None:
             status, output = reader.follow(block.script)
         else:
             status, output = reader.typing(block)
+        print(f"{time.monotonic() - began:6.1f} s: {page_line(block.line)}")
         assert status == 0, f"{page_line(block.line)} ended with {status}:\n{output}"

@@ -124,7 +124,14 @@ def test_files_of_ones_own_are_an_image(
     rootfs = sparse_copy(built_image / "rootfs.ext4", banger.root / "rootfs.ext4")
     put(rootfs, "/etc/mark", "mine\n", tmp_path)
     own = own_kernel()
-    files = ("--rootfs", str(rootfs), "--kernel", str(own.kernel), "--initrd", str(own.initrd))
+    files = (
+        "--rootfs",
+        str(rootfs),
+        "--kernel",
+        str(own.kernel),
+        "--initrd",
+        str(own.small_initrd),
+    )
     banger.ok("image", "register", "own", *files, "--modules", str(own.modules))
     rootfs.unlink()
     image = banger.json("image", "show", "own")
