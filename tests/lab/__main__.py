@@ -15,7 +15,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("action", choices=("build", "shell", "run"))
     parser.add_argument("command", nargs=argparse.REMAINDER, help="a shell command to run there")
     parser.add_argument("--user", default="root", help="root or dev")
-    parser.add_argument("--no-image", action="store_true", help="without banger's default image")
     parser.add_argument("--timeout", type=float, default=600, help="seconds for each command")
     return parser.parse_args()
 
@@ -37,16 +36,13 @@ def main() -> int:
     if arguments.action == "build":
         print(f"{saved.ensure_saved()} ({time.monotonic() - began:.1f} s)")
         return 0
-    with Session(with_image=not arguments.no_image) as session:
+    with Session() as session:
         told = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in session.seconds.items())
-        if not arguments.no_image:
-            began = time.monotonic()
-            home = "/root" if arguments.user == "root" else f"/home/{arguments.user}"
-            session.shell(
-                f"mkdir -p -m 0700 {home}/.local/state; chown -R {arguments.user}: {home}"
-            )
-            session.give_image(f"{home}/.local/state/banger", user=arguments.user)
-            told += f", image {time.monotonic() - began:.1f} s"
+        began = time.monotonic()
+        home = "/root" if arguments.user == "root" else f"/home/{arguments.user}"
+        session.shell(f"mkdir -p -m 0700 {home}/.local/state; chown -R {arguments.user}: {home}")
+        session.give_image(f"{home}/.local/state/banger", user=arguments.user)
+        told += f", image {time.monotonic() - began:.1f} s"
         print(f"lab: {told}", file=sys.stderr)
         if arguments.action == "run":
             return _one(session, " ".join(arguments.command), arguments)

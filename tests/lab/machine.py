@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 MEMORY = "6G"
-#: Bytes of the two drives that each session brings: a source tree, and a guest image. A saved
-#: state knows the sizes, so they are the same for all.
-SOURCE_SIZE, IMAGE_SIZE = 64 << 20, 1 << 30
+#: Bytes of the drive that is given: a guest image before the save, a source tree in each session.
+#: A saved state knows the size, so it is the same for all.
+GIVEN_SIZE = 1 << 30
 KERNEL_ARGUMENTS = (
     "console=ttyS0 quiet loglevel=3 init=/init net.ifnames=0 mitigations=off"
-    " random.trust_cpu=on panic=-1"
+    " random.trust_cpu=on oops=panic panic=-1"
 )
 
 
@@ -27,8 +27,7 @@ class Files:
 
     root: Path
     memory: Path
-    source: Path
-    image: Path
+    given: Path
     folder: Path
 
     @property
@@ -67,8 +66,7 @@ def argv(files: Files, *, shared: bool, incoming: bool) -> list[str]:
         *("-qmp", f"unix:{files.monitor},server=on,wait=off"),
         *("-object", "rng-random,id=r,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=r"),
         *drive(files.root / "root.ext4"),
-        *drive(files.source),
-        *drive(files.image),
+        *drive(files.given),
         *(("-incoming", "defer") if incoming else ()),
     ]
 

@@ -12,13 +12,19 @@ from pathlib import Path
 
 from tests.lab import packages, root_tree
 from tests.lab.control import Control
-from tests.lab.machine import IMAGE_SIZE, SOURCE_SIZE, Files, Machine
+from tests.lab.machine import GIVEN_SIZE, Files, Machine
 from tests.plugins import built_image
 
-#: Run once before the save, so that a session finds them in memory: all files, because a drive's
-#: interrupts while guests run upset them, and the programs that tests run.
-WARM_UP = """set -e
-find / -xdev -type f -exec cat {} + >/dev/null
+#: Where the guest image lies in the lab host, and whence it comes before the save.
+IMAGE_FOLDER = "/lab/image"
+#: Run once before the save, so that a session finds all in memory: the guest image and all files,
+#: because a drive's interrupts while guests run upset them, and the programs that tests run.
+WARM_UP = f"""set -e
+mount -t ext4 -o ro /dev/vdb /mnt
+mount -t tmpfs -o size=75% tmpfs {IMAGE_FOLDER}
+cp -a /mnt/[0-9a-f]* {IMAGE_FOLDER}
+umount /mnt
+find / -xdev -type f -exec cat {{}} + >/dev/null
 export HOME=/tmp
 python3 -c 'import asyncio, json, sqlite3, ssl, urllib.request, email, ctypes
 import click, dnslib, httptools, msgspec, rich.console, starlette.applications, uvicorn, uvloop'
@@ -31,12 +37,13 @@ sync; echo 1 >/proc/sys/vm/compact_memory
 
 
 def key() -> str:
-    """A digest of all that decides the saved state: system, QEMU and this builder."""
+    """A digest of all that decides the saved state: system, QEMU, guest image, this builder."""
     qemu = subprocess.run(
         ["qemu-system-x86_64", "--version"], capture_output=True, text=True, check=True
     )
     own = [Path(__file__), Path(__file__).with_name("machine.py")]
-    parts = [packages.ingredients(), qemu.stdout, *(path.read_text() for path in own)]
+    image = built_image.ensure_built().folder.name
+    parts = [packages.ingredients(), qemu.stdout, image, *(path.read_text() for path in own)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
@@ -66,12 +73,8 @@ def ensure_saved() -> Path:
 def _save(folder: Path) -> None:
     """Boot once, warm up, and write memory and state."""
     with tempfile.TemporaryDirectory(prefix="bgr-lab-", dir="/tmp") as work:
-        files = Files(
-            folder, folder / "memory", Path(work, "source"), Path(work, "image"), Path(work)
-        )
-        for path, size in ((files.source, SOURCE_SIZE), (files.image, IMAGE_SIZE)):
-            with path.open("wb") as file:
-                file.truncate(size)
+        files = Files(folder, folder / "memory", Path(work, "given"), Path(work))
+        _pack_image(files.given)
         machine = Machine(files, shared=True, incoming=False)
         try:
             control = Control(machine.connect_control())
@@ -87,3 +90,14 @@ def _save(folder: Path) -> None:
             state.rename(folder / "state")
         finally:
             machine.end()
+
+
+def _pack_image(drive: Path) -> None:
+    """The tests' own guest image, in its folder, as an ext4 drive."""
+    folder = built_image.ensure_built().folder
+    with drive.open("wb") as file:
+        file.truncate(GIVEN_SIZE)
+    options = ("-O", "^has_journal", "-m", "0", "-E", "root_owner=0:0")
+    subprocess.run(
+        ["mke2fs", "-q", "-F", "-t", "ext4", *options, "-d", folder.parent, drive], check=True
+    )

@@ -12,7 +12,7 @@ pytestmark = needs("lab")
 
 
 def test_every_promise_of_storage_holds_on_real_devices() -> None:
-    with Session(with_image=False, more=pytest_files.given()) as lab:
+    with Session(more=pytest_files.given()) as lab:
         done = lab.control.run(
             *("python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=5"),
             *("tests/contract/test_storage.py", "-k", "dm_snapshot and not faked"),

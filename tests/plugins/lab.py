@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 from collections.abc import Iterator
@@ -15,10 +16,15 @@ from tests.plugins.guards import home_environment
 from tests.plugins.home import TIMEOUT, CommandLine
 
 #: Seconds for a command there at most: everything takes about ten times as long.
-LAB_TIMEOUT = 180.0
+LAB_TIMEOUT = 240.0
+#: Seconds for a guest to boot there, below the above; a distribution's own initrd takes 80.
+START_TIMEOUT = "200"
 _LOGS = """tail -c 6000 $0/state/banger/bangerd.log
 for log in $0/state/banger/vms/*/*.log; do echo; echo "-- $log"; tail -c 3000 $log; done
 echo; echo '-- dmesg'; dmesg | tail -n 15"""
+
+_FAULTS = """for log in $(grep -l KVM_EXIT_SHUTDOWN $0/state/banger/vms/*/vmm.log); do
+echo "a triple fault, says $log"; done"""
 
 
 class LabHome(CommandLine):
@@ -29,6 +35,7 @@ class LabHome(CommandLine):
         self.environment = {
             "BANGER_VMM": "firecracker",
             "BANGER_NAMES": "off",
+            "BANGER_START_TIMEOUT": START_TIMEOUT,
             **home_environment_of(root),
         }
         folders = shlex.join(home_environment_of(root).values())
@@ -58,6 +65,22 @@ class LabHome(CommandLine):
             )
         except subprocess.TimeoutExpired as error:
             raise LabStalled(f"{error}\n{error.stdout!r}\n{error.stderr!r}") from error
+
+    def lost_guests(self) -> list[str]:
+        """What befell guests that only the emulated SVM can have done, a sentence for each.
+
+        They run for banger and for the host, but answer no ping; or had a triple fault.
+        """
+        listed = self("ls", "--json", timeout=60)
+        lost = []
+        for vm in json.loads(listed.stdout) if listed.status == 0 else ():
+            alive = vm["state"] == "running" and self.on_host("test", "-d", f"/proc/{vm['pid']}")
+            if alive and alive.returncode == 0 and vm["address"]:
+                ping = self.on_host("ping", "-c", "4", "-W", "4", vm["address"], timeout=60)
+                if ping.returncode:
+                    lost.append(f"the guest of {vm['name']} answers no ping")
+        faults = self.session.control.run("sh", "-c", _FAULTS, self.root, timeout=60)
+        return lost + faults.stdout.decode().splitlines()
 
     def logs(self) -> Iterator[tuple[str, str]]:
         try:
