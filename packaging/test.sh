@@ -11,5 +11,5 @@ fi
 # The first rungs keep one processor busy; the other makes what the last ones need.
 .venv/bin/python -m tests.prepare &
 preparing=$!
-trap 'kill "$preparing" 2>/dev/null || true' EXIT
+trap 'wait "$preparing" || true' EXIT # killed, it would leave processes and folders behind
 .venv/bin/python -m pytest --durations=40 --durations-min=5

@@ -22,7 +22,6 @@ START_TIMEOUT = "200"
 _LOGS = """tail -c 6000 $0/state/banger/bangerd.log
 for log in $0/state/banger/vms/*/*.log; do echo; echo "-- $log"; tail -c 3000 $log; done
 echo; echo '-- dmesg'; dmesg | tail -n 15"""
-
 _FAULTS = """for log in $(grep -l KVM_EXIT_SHUTDOWN $0/state/banger/vms/*/vmm.log); do
 echo "a triple fault, says $log"; done"""
 
@@ -79,7 +78,7 @@ class LabHome(CommandLine):
                 ping = self.on_host("ping", "-c", "4", "-W", "4", vm["address"], timeout=60)
                 if ping.returncode:
                     lost.append(f"the guest of {vm['name']} answers no ping")
-        faults = self.session.control.run("sh", "-c", _FAULTS, self.root, timeout=60)
+        faults = self.on_host("sh", "-c", _FAULTS, self.root, timeout=60)
         return lost + faults.stdout.decode().splitlines()
 
     def logs(self) -> Iterator[tuple[str, str]]:

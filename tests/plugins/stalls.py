@@ -40,12 +40,10 @@ def pytest_runtest_makereport(
     if call.excinfo is not None and report.failed and _uses_lab(item):
         error = call.excinfo.value
         try:
-            lost = [] if isinstance(error, LabStalled) else _lost_guests(item)
+            if not isinstance(error, LabStalled) and (lost := _lost_guests(item)):
+                error = LabStalled(f"{', '.join(lost)}: {error}")
         except LabStalled as stalled:
             error = stalled
-        else:
-            if lost:
-                error = LabStalled(f"{', '.join(lost)}: {error}")
         if isinstance(error, LabStalled):
             item.stash[STALLED] = f"{error}{_last_words(item)}"
     return report
