@@ -8,8 +8,8 @@ packaging/environment.sh test
 if [ $# -gt 0 ]; then
     exec .venv/bin/python -m pytest "$@"
 fi
-# The first rungs keep one processor busy; the other makes what the last ones need.
+# What the last rungs need is made beside the first ones.
 .venv/bin/python -m tests.prepare &
 preparing=$!
 trap 'wait "$preparing" || true' EXIT # killed, it would leave processes and folders behind
-.venv/bin/python -m pytest --durations=40 --durations-min=5
+.venv/bin/python -m pytest --numprocesses=2 --durations=40 --durations-min=5

@@ -9,4 +9,5 @@ pytest_plugins = [
     "tests.plugins.fixtures",
     "tests.plugins.lab",
     "tests.plugins.stalls",
+    "tests.plugins.sides",
 ]

@@ -56,10 +56,14 @@ def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if report.when == "call" and report.passed:
-        shown = item.stash[NEEDS]
-        PASSED.update(shown)
+    # They travel with the report to the process that sums up.
+    report.user_properties.extend(("needs", name) for name in item.stash[NEEDS])
     return report
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "call" and report.passed:
+        PASSED.update(str(value) for name, value in report.user_properties if name == "needs")
 
 
 def unmet_expectations() -> list[str]:
@@ -75,6 +79,8 @@ def unmet_expectations() -> list[str]:
 
 
 def _is_whole_run(config: pytest.Config) -> bool:
+    if hasattr(config, "workerinput"):
+        return False  # one of several processes, with a part of the tests
     return not (config.option.keyword or config.option.markexpr or config.option.file_or_dir)
 
 

@@ -9,6 +9,7 @@ ones did in it, so that all are repeated; the end of the run tells of it.
 from __future__ import annotations
 
 from collections.abc import Generator
+from typing import Any
 
 import pytest
 from _pytest.runner import runtestprotocol
@@ -30,6 +31,18 @@ def _uses_lab(item: pytest.Item) -> bool:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[TOLD] = []
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Of one of several processes: what it has to tell goes to the one that sums up."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["stalls"] = session.config.stash[TOLD]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    node.config.stash[TOLD] += getattr(node, "workeroutput", {}).get("stalls", [])
 
 
 @pytest.hookimpl(wrapper=True)

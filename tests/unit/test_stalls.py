@@ -49,12 +49,15 @@ ALL = "up first second third down"
 STALLED = "up first second down"
 
 
-def run(folder: Path, *files: str) -> tuple[int, str, str]:
-    """The status and the output of the story in ``folder``, and what its tests did."""
+def run(folder: Path, *files: str, more: tuple[str, ...] = ()) -> tuple[int, str, str]:
+    """The status and the output of the story in ``folder``, and what its tests did.
+
+    ``more`` are options for pytest.
+    """
     (folder / "test_story.py").write_text(STORY)
     for name in files:
         (folder / name).touch()
-    options = ("-p", "tests.plugins.stalls", "-p", "no:cacheprovider", "-c", "/dev/null", "-v")
+    options = ("-p", "tests.plugins.stalls", "-p", "no:cacheprovider", "-c", "/dev/null", "-v", *more)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, "--rootdir", folder, folder],
         capture_output=True, text=True, cwd=TOP, check=False,
@@ -91,6 +94,14 @@ def test_a_failure_beside_a_live_guest_is_a_failure(tmp_path: Path) -> None:
     status, output, notes = run(tmp_path, "worse")
     assert (status, notes) == (1, ALL), output
     assert "LAB STALLED" not in output
+
+
+def test_one_of_two_processes_tells_the_other(tmp_path: Path) -> None:
+    several = ("-p", "xdist", "-p", "tests.plugins.sides", "--numprocesses", "2")
+    status, output, notes = run(tmp_path, "stall", more=several)
+    assert (status, notes) == (0, f"{STALLED} {ALL}"), output
+    assert "3 passed" in output
+    assert "LAB STALLED in test_story.py::test_second: no answer\n  | oops" in output
 
 
 def test_a_second_stall_costs_another_repetition(tmp_path: Path) -> None:
