@@ -6,6 +6,8 @@ import contextlib
 import re
 from pathlib import Path
 
+from banger.privileged import kernel_files
+
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -17,7 +19,7 @@ def parse_available_mib(meminfo: str) -> int:
 
 def available_mib() -> int:
     """MiB that can be taken without swapping, within the limits of our control groups."""
-    available = parse_available_mib(Path("/proc/meminfo").read_text())
+    available = parse_available_mib(kernel_files.value("/proc/meminfo"))
     return min([available, *(room // (1024 * 1024) for room in _cgroup_rooms())])
 
 
@@ -33,6 +35,6 @@ def _cgroup_rooms() -> list[int]:
             # The topmost group and groups without the controller have no such files; a limit
             # that is not set reads "max".
             with contextlib.suppress(OSError, ValueError):
-                limit = int((group / "memory.max").read_text())
-                rooms.append(max(0, limit - int((group / "memory.current").read_text())))
+                limit = int(kernel_files.value(group / "memory.max"))
+                rooms.append(max(0, limit - int(kernel_files.value(group / "memory.current"))))
     return rooms

@@ -10,6 +10,8 @@ import signal
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from banger.privileged import kernel_files
+
 _PROC = Path("/proc")
 #: Bytes read at once of a command line: more than nearly every one has.
 _LINE = 16 * 1024
@@ -17,7 +19,7 @@ _LINE = 16 * 1024
 
 def boot_id() -> str:
     """The id of this boot of the host; another value means that every process is gone."""
-    return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+    return kernel_files.value(f"{_PROC}/sys/kernel/random/boot_id")
 
 
 def parse_start_ticks(stat: str, *, even_dead: bool = False) -> int | None:
@@ -38,7 +40,7 @@ def start_ticks(pid: int, *, even_dead: bool = False) -> int | None:
     None for a zombie too, unless ``even_dead``.
     """
     try:
-        text = (_PROC / str(pid) / "stat").read_text(errors="replace")
+        text = kernel_files.value(f"{_PROC}/{pid}/stat")
     except OSError:
         return None
     return parse_start_ticks(text, even_dead=even_dead)
@@ -47,17 +49,14 @@ def start_ticks(pid: int, *, even_dead: bool = False) -> int | None:
 def executable_of(pid: int) -> str:
     """The path of the program that the process runs; empty if gone or hidden from us."""
     try:
-        return str((_PROC / str(pid) / "exe").readlink()).removesuffix(" (deleted)")
+        return os.readlink(f"{_PROC}/{pid}/exe").removesuffix(" (deleted)")  # noqa: PTH115 - it is quick
     except OSError:
         return ""
 
 
 def argv_of(pid: int) -> list[str]:
     """The arguments of the process; empty if it is gone."""
-    try:
-        raw = (_PROC / str(pid) / "cmdline").read_bytes()
-    except OSError:
-        return []
+    raw = _command_line(pid)
     return [part.decode(errors="replace") for part in raw.split(b"\0")[:-1]]
 
 

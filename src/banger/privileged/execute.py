@@ -15,6 +15,7 @@ from banger.privileged import (
     checks,
     hosts_file,
     jail,
+    kernel_files,
     link_setup,
     nat,
     netlink,
@@ -114,8 +115,9 @@ def _perform(call: Call, caller_uid: int) -> TapFacts:
 def facts(name: str) -> TapFacts:
     """What stands under the name now, read from the kernel."""
     try:
-        index = int((_NET / name / "ifindex").read_text())
-        return TapFacts(name, index, (_NET / name / "ifalias").read_text().strip())
+        folder = f"{_NET}/{name}"
+        index = int(kernel_files.value(f"{folder}/ifindex"))
+        return TapFacts(name, index, kernel_files.value(f"{folder}/ifalias"))
     except FileNotFoundError:
         return TapFacts(name, 0, "")
 
@@ -142,7 +144,7 @@ def _create(call: TapCreate) -> None:
 
 def _set_up(call: TapCreate | TapRestore) -> None:
     for setting, value in _SYSCTLS:
-        _set_sysctl(Path("/proc/sys/net") / setting.format(name=call.name), value)
+        _set_sysctl(f"/proc/sys/net/{setting.format(name=call.name)}", value)
     index = facts(call.name).index
     host = checks.host_network(call.host_address)
     link_setup.set_up(
@@ -181,13 +183,13 @@ def _refuse_overlap(call: TapCreate) -> None:
             )
 
 
-def _set_sysctl(path: Path, value: str) -> None:
+def _set_sysctl(path: str, value: str) -> None:
     try:
-        if path.read_text().strip() == value:
+        if kernel_files.value(path) == value:
             return
     except FileNotFoundError:
         return  # a kernel without IPv6 has nothing to switch off
-    path.write_text(value)
+    kernel_files.change(path, value)
 
 
 def _apply_nat(call: NatApply, caller_uid: int) -> None:

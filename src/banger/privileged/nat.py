@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from banger.privileged import ruleset, set_kernel
+from banger.privileged import kernel_files, ruleset, set_kernel
 from banger.privileged.calls import CallFailed, NatApply, NatClear
 from banger.privileged.checks import parse_forward
 from banger.privileged.listeners import listeners
@@ -188,7 +188,7 @@ def _locked(uid: int) -> Iterator[int]:
 
 def _get(path: Path) -> str:
     try:
-        return path.read_text().strip()
+        return kernel_files.value(path)
     except OSError:
         return ""
 
@@ -197,4 +197,4 @@ def _set(path: Path, value: str) -> None:
     """Write a setting of an interface; one that is gone needs none."""
     if _get(path) not in ("", value):
         with contextlib.suppress(FileNotFoundError):
-            path.write_text(value)
+            kernel_files.change(path, value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import ipaddress
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -17,13 +17,20 @@ class Route(NamedTuple):
 
 def parse_routes(table: str) -> Iterator[Route]:
     """The routes in the text of ``/proc/net/route`` (proc(5)); odd lines are left out."""
-    for line in table.splitlines()[1:]:
-        fields = line.split()
-        if len(fields) < 8:
-            continue
-        with contextlib.suppress(ValueError):
-            address, mask = _address(fields[1]), _address(fields[7])
-            yield Route(ipaddress.IPv4Network(f"{address}/{mask}"), fields[0])
+    return filter(None, map(_route, table.splitlines()[1:]))
+
+
+@functools.lru_cache(maxsize=4096)
+def _route(line: str) -> Route | None:
+    # Kept: a table with a line for each VM is read twice in every start.
+    fields = line.split()
+    if len(fields) < 8:
+        return None
+    try:
+        address, mask = _address(fields[1]), _address(fields[7])
+        return Route(ipaddress.IPv4Network(f"{address}/{mask}"), fields[0])
+    except ValueError:
+        return None
 
 
 def _address(text: str) -> ipaddress.IPv4Address:

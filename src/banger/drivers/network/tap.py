@@ -13,7 +13,7 @@ from banger.drivers.network.base import Attachment, Traffic
 from banger.host.privilege import Privilege
 from banger.model.network import CLOSED, Lease, Reach
 from banger.model.operation import Presence
-from banger.privileged import nat, rules_show
+from banger.privileged import kernel_files, nat, rules_show
 from banger.privileged.calls import (
     NatApply,
     NatClear,
@@ -172,7 +172,7 @@ def nat_call(lease: Lease, vm_id: str, uid: int, reach: Reach, dns_port: int) ->
 def alias_of(interface: str) -> str | None:
     """The mark of an interface of the host; ``None`` if there is no such interface."""
     try:
-        return Path(f"/sys/class/net/{interface}/ifalias").read_text().strip()
+        return kernel_files.value(f"/sys/class/net/{interface}/ifalias")
     except OSError:
         return None
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from banger.errors import HostNotReady
 from banger.host.files import explained
+from banger.privileged import kernel_files
 
 User = tuple[int, int]
 _KVM, _TUN = Path("/dev/kvm"), Path("/dev/net/tun")
@@ -85,7 +86,7 @@ def kvm_groups(user: User | None) -> tuple[int, ...]:
 def _owner_of(name: str) -> int:
     """The user whose TAP it is (Linux's drivers/net/tun.c); -1 for none's."""
     try:
-        return int(Path("/sys/class/net", name, "owner").read_text())
+        return int(kernel_files.value(f"/sys/class/net/{name}/owner"))
     except (OSError, ValueError):
         return -1
 
