@@ -10,12 +10,13 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from banger.privileged import kernel_files, ruleset, set_kernel
+from banger.privileged import kernel_files, ruleset, set_kernel, tables_now
 from banger.privileged.calls import CallFailed, NatApply, NatClear
 from banger.privileged.checks import parse_forward
 from banger.privileged.listeners import listeners
 from banger.privileged.routes import parse_routes
 from banger.privileged.ruleset import Guest, Rules
+from banger.privileged.tables_now import Reading
 
 #: Lets nft carry out a text: whole tables are written by it, elements without.
 Nft = Callable[[str], object]
@@ -32,11 +33,12 @@ def apply(call: NatApply, uid: int, nft: Nft) -> None:
     """Carry out the call. Raises ``CallFailed`` (foreign) for a port that others use."""
     guest = guest_of(call)
     with _locked(uid) as memory:
-        others = _tables()
+        reading = tables_now.read(_tables)
+        others = dict(reading.tables)
         before = others.pop(ruleset.table_name(uid), Rules())
         _refuse_ports_in_use(guest, before, [*others.values()])
         guests = {**before.guests, call.name: guest}
-        _write(uid, before, guests, [*others.values()], nft, memory=memory)
+        _write(uid, reading, guests, nft, memory=memory)
         conf = _CONF / call.name
         # Connections to 127.0.0.1 come back on the TAP only with this; the table lets no
         # packet of the guest's own reach a loopback address.
@@ -62,27 +64,30 @@ def clear(call: NatClear, uid: int, nft: Nft) -> None:
     """Carry out the call; what is not there is no error."""
     with _locked(uid) as memory:
         _set(_CONF / call.name / "forwarding", "0")
-        others = _tables()
-        before = others.pop(ruleset.table_name(uid), None)
+        reading = tables_now.read(_tables)
+        before = reading.tables.get(ruleset.table_name(uid))
         if before is not None or _remembered(memory):
             before = before or Rules()
             guests = {tap: old for tap, old in before.guests.items() if tap != call.name}
-            _write(uid, before, guests, [*others.values()], nft, memory=memory)
+            _write(uid, reading, guests, nft, memory=memory)
 
 
 def _write(
     uid: int,
-    before: Rules,
+    reading: Reading,
     wanted: dict[str, Guest],
-    others: Sequence[Rules],
     nft: Nft,
     *,
     memory: int,
 ) -> None:
     """Write the table and switch forwarding for the interfaces that lead to the world."""
+    name = ruleset.table_name(uid)
+    before = reading.tables.get(name, Rules())
+    others = [rules for table, rules in reading.tables.items() if table != name]
     switched = before.uplinks | _remembered(memory)
     # A TAP that is gone took its guest along.
-    rules = Rules({tap: guest for tap, guest in wanted.items() if (_NET / tap).exists()})
+    links = {*os.listdir(_NET)}  # noqa: PTH208 - it is quick
+    rules = Rules({tap: guest for tap, guest in wanted.items() if tap in links})
     shared = frozenset[str]().union(*(other.uplinks for other in others))
     ours = frozenset[str]()
     if rules.routes:
@@ -96,12 +101,14 @@ def _write(
     # The rules are there before anything is forwarded.
     if not rules.guests:
         nft(ruleset.render_removal(uid))
-    elif not (before.current and _changed(uid, before, rules)):
+    elif before.current and _changed(uid, before, rules):
+        tables_now.changed(reading, name, dataclasses.replace(rules, current=True))
+    else:
         nft(ruleset.render(uid, rules))
-    for name in ours:
-        _set(_CONF / name / "forwarding", "1")
-    for name in switched - ours - shared:
-        _set(_CONF / name / "forwarding", "0")
+    for link in ours:
+        _set(_CONF / link / "forwarding", "1")
+    for link in switched - ours - shared:
+        _set(_CONF / link / "forwarding", "0")
     _remember(memory, ours)
 
 

@@ -120,6 +120,15 @@ class Kernel:
                 _raise(error_number(reply))
                 missing -= 1
 
+    def ask(self, kind: int, body: bytes) -> Message:
+        """The one message that the kernel answers with. Raises ``OSError``."""
+        self._socket.sendto(rendered(Message(kind, REQUEST, body), 1), (0, 0))
+        for reply in messages(self._socket.recv(_CHUNK)):
+            if reply.kind == _ERROR_TYPE:
+                _raise(error_number(reply))
+            return reply
+        raise _malformed()
+
     def dump(self, kind: int, body: bytes) -> list[Message]:
         """Everything that the kernel lists. Raises ``OSError``, or ``Interrupted``."""
         request = Message(kind, REQUEST | _DUMP, body)

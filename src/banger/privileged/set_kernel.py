@@ -29,10 +29,11 @@ _NETLINK_NETFILTER = 12
 _NFPROTO_INET = 1
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 _NFTABLES = 10
-_GETTABLE, _GETSET, _NEWSETELEM, _GETSETELEM, _DELSETELEM = (
-    _NFTABLES << 8 | number for number in (1, 10, 12, 13, 14)
+_GETTABLE, _GETSET, _NEWSETELEM, _GETSETELEM, _DELSETELEM, _GETGEN = (
+    _NFTABLES << 8 | number for number in (1, 10, 12, 13, 14, 16)
 )
 _TABLE_NAME = 1
+_GENERATION_ID = 1
 _SET_TABLE, _SET_NAME = 1, 2
 _LIST_TABLE, _LIST_SET, _LIST_ELEMENTS = 1, 2, 3
 _LIST_ELEM = 1
@@ -42,6 +43,13 @@ _VALUE = 1
 _HEAD = struct.Struct(">BBH")
 #: How often a listing that changed meanwhile is begun anew.
 _TRIES = 50
+
+
+def generation() -> int:
+    """A number that each change of any table moves on, by one. Raises ``OSError``."""
+    with Kernel(_NETLINK_NETFILTER) as kernel:
+        told = _told(kernel.ask(_GETGEN, _HEAD.pack(0, 0, 0)))
+    return int.from_bytes(told[_GENERATION_ID], "big")
 
 
 def tables() -> list[str]:
