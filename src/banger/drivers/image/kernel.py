@@ -75,7 +75,7 @@ async def unpacked_kernel(kernel: Path, target: Path) -> Path:
     """See ``ImageBuilder.plain_kernel``."""
     with explained(f"read {kernel}"):
         taken = kernel.stat().st_mtime_ns
-        if not await asyncio.to_thread(_is_boot_image, kernel):
+        if not _is_boot_image(kernel):
             return kernel
         if target.exists() and target.stat().st_mtime_ns == taken:
             return target
@@ -92,7 +92,8 @@ async def unpacked_kernel(kernel: Path, target: Path) -> Path:
 
 
 def _is_boot_image(path: Path) -> bool:
-    with path.open("rb") as file:
+    # A few bytes, and not worth a thread.
+    with path.open("rb", buffering=0) as file:
         return file.read(_HEADER + 4)[_HEADER:] == b"HdrS"
 
 

@@ -34,6 +34,8 @@ class ApiGone(VMMFailed):
     """Nobody listens, or the process ended before it had replied."""
 
     code = "vmm_gone"
+    #: Whether nothing was sent, so that nothing can have been done.
+    unsent = False
 
 
 def _refused(request: Request, status: int, fault_message: str) -> ApiRefused:
@@ -100,7 +102,9 @@ async def _exchange(socket: Path, requests: Sequence[Request]) -> list[dict[str,
     try:
         reader, writer = await asyncio.open_unix_connection(socket, limit=_HEAD_LIMIT)
     except OSError as error:
-        raise _gone(request, f"{socket}: {error.strerror or error}") from error
+        gone = _gone(request, f"{socket}: {error.strerror or error}")
+        gone.unsent = True
+        raise gone from error
     refused: ApiRefused | None = None
     documents = []
     try:
@@ -163,6 +167,8 @@ def parse_head(head: bytes) -> tuple[int, int]:
 
 def parse_body(body: bytes) -> dict[str, object]:
     """The object in a body; empty for anything else."""
+    if not body:
+        return {}
     try:
         # Faults of the HTTP kind hold bare newlines inside of strings.
         document = json.loads(body, strict=False)

@@ -104,8 +104,7 @@ class FirecrackerVMM:
             record = BootRecord.of_launch(machine, spec, console_bytes=start, config=config)
             boot_record.write(spec.monitor_socket, record)
             async with asyncio.timeout(LAUNCH_TIMEOUT):
-                await _until_answering(spec, machine)
-                await client.calls(spec.monitor_socket, requests, timeout=LAUNCH_TIMEOUT)
+                await _configure(spec, machine, requests)
                 workspace.publish(spec)
                 await client.call(spec.monitor_socket, bodies.START, timeout=LAUNCH_TIMEOUT)
         except BaseException as error:
@@ -267,17 +266,23 @@ def _options(spec: BootSpec) -> tuple[str, ...]:
     )
 
 
-async def _until_answering(spec: BootSpec, machine: Machine) -> None:
+async def _configure(
+    spec: BootSpec, machine: Machine, requests: tuple[bodies.Request, ...]
+) -> None:
+    """Send all requests as soon as somebody listens. Raises as ``client.calls``."""
     pause = _FIRST_PAUSE
     while True:
-        workspace.publish(spec)
-        try:
-            await client.call(spec.monitor_socket, bodies.GET_VERSION, timeout=LAUNCH_TIMEOUT)
-        except client.ApiGone:
-            if process.start_ticks(machine.pid) != machine.start_ticks:
-                raise
-        else:
-            return
+        # Looked at first: what it left before its end can still be asked.
+        lives = process.start_ticks(machine.pid) == machine.start_ticks
+        if workspace.publish(spec) or not lives:
+            try:
+                await client.calls(spec.monitor_socket, requests, timeout=LAUNCH_TIMEOUT)
+            except client.ApiGone as gone:
+                # A socket that is bound takes a moment until it listens.
+                if not (lives and gone.unsent):
+                    raise
+            else:
+                return
         await asyncio.sleep(pause)
         pause = min(_GROWTH * pause, _LONGEST_PAUSE)
 

@@ -156,8 +156,11 @@ def make_streams(spec: BootSpec, note: bytes) -> None:
         os.close(events)
 
 
-def publish(spec: BootSpec) -> None:
-    """Move the two sockets to where they are wanted, open to our user alone."""
+def publish(spec: BootSpec) -> bool:
+    """Move the two sockets to where they are wanted, open to our user alone.
+
+    Whether that of the API is there now.
+    """
     folder = folder_of(spec.monitor_socket)
     moves = ((API_SOCKET, spec.monitor_socket), (bodies.VSOCK, spec.agent_socket))
     for name, target in moves:
@@ -166,6 +169,8 @@ def publish(spec: BootSpec) -> None:
             target.chmod(0o600)
             if spec.run_as is not None:
                 os.chown(target, os.geteuid(), os.getegid())
+    # In a jail it is a link to a folder of the jail's.
+    return os.path.lexists(spec.monitor_socket)
 
 
 def remove(spec: BootSpec) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -52,8 +53,18 @@ async def test_nonsense_is_an_error(tmp_path: Path, reply: bytes) -> None:
 )
 async def test_an_early_end_is_told_apart(tmp_path: Path, reply: bytes) -> None:
     async with answering(tmp_path / "s", reply):
-        with pytest.raises(ApiGone):
+        with pytest.raises(ApiGone) as caught:
             await client.call(tmp_path / "s", bodies.GET_VERSION, timeout=5)
+    assert not caught.value.unsent
+
+
+async def test_where_nobody_listens_nothing_was_sent(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(tmp_path / "bound"))
+        for name in ("absent", "bound"):
+            with pytest.raises(ApiGone) as caught:
+                await client.call(tmp_path / name, bodies.START, timeout=5)
+            assert caught.value.unsent
 
 
 @pytest.mark.parametrize(
