@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import time
@@ -77,8 +78,13 @@ def _as_user(user: tuple[int, int], extra_groups: Sequence[int]) -> tuple[str, .
     uid, gid = user
     listed = ",".join(str(group) for group in extra_groups)
     groups = f"--groups={listed}" if listed else "--clear-groups"
-    setpriv = find_program("setpriv", "util-linux").resolve()
-    return (str(setpriv), f"--reuid={uid}", f"--regid={gid}", groups, "--")
+    return (_setpriv(os.environ.get("PATH", "")), f"--reuid={uid}", f"--regid={gid}", groups, "--")
+
+
+@functools.lru_cache(maxsize=1)
+def _setpriv(_path: str) -> str:
+    """Where it is by this ``PATH``: to look for it takes more calls than all else here."""
+    return str(find_program("setpriv", "util-linux").resolve())
 
 
 def _until_begun(pid: int, *, before: list[str], passed: Sequence[str]) -> None:
