@@ -42,6 +42,13 @@ def explain(action: str, error: OSError) -> BangerError:
 
 def write_atomic(path: Path, data: bytes | str, mode: int = 0o600) -> None:
     """Replace ``path`` so that a reader, or a power cut, sees the old or the new content only."""
+    write_whole(path, data, mode)
+    with explained(f"write {path}"):
+        sync_folder(path.parent)
+
+
+def write_whole(path: Path, data: bytes | str, mode: int = 0o600) -> None:
+    """As ``write_atomic``, but for a while a power cut may still bring the old content back."""
     payload = data.encode() if isinstance(data, str) else data
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.new")
     with explained(f"write {path}"):
@@ -57,7 +64,6 @@ def write_atomic(path: Path, data: bytes | str, mode: int = 0o600) -> None:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        sync_folder(path.parent)
 
 
 def sync_folder(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import ipaddress
 import json
 import os
@@ -53,10 +54,13 @@ class Records:
                 return {}
         return parse(text, self.path)
 
-    def change(self, edit: Callable[[dict[str, Record]], None]) -> dict[str, Record]:
+    def change(
+        self, edit: Callable[[dict[str, Record]], None], *, lasting: bool = True
+    ) -> dict[str, Record]:
         """Let ``edit`` change the table under the lock; returns what the file holds after it.
 
         Nothing is written if nothing changed. What ``edit`` raises leaves the file as it was.
+        Without ``lasting`` a power cut may bring back what was there before.
         """
         files.make_private_folder(self.path.parent)
         with self._locked():
@@ -64,7 +68,8 @@ class Records:
             table = dict(before)
             edit(table)
             if table != before:
-                files.write_atomic(self.path, render(table))
+                write = files.write_atomic if lasting else files.write_whole
+                write(self.path, render(table))
             return table
 
     def set(self, name: str, addresses: Sequence[str], owner: str = "") -> str:
@@ -141,6 +146,12 @@ def full_name(name: str) -> str:
 
 def check_addresses(addresses: Sequence[str]) -> tuple[str, ...]:
     """The addresses in their usual form, each once. Raises ``InvalidInput``."""
+    return _checked(tuple(addresses))
+
+
+@functools.lru_cache(maxsize=4096)
+def _checked(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    # Kept: all records are read again with each name that is published.
     found: dict[str, None] = {}
     for text in addresses:
         try:

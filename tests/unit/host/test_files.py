@@ -33,6 +33,24 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
+def test_a_folder_is_synced_where_its_new_content_must_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        synced.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    files.write_whole(tmp_path / "file", "new")
+    assert synced == ["file"], "a power cut brings the old content back, never half of the new"
+    files.write_atomic(tmp_path / "file", "newer")
+    assert synced == ["file", "file", "folder"]
+    assert (tmp_path / "file").read_text() == "newer"
+
+
 def test_the_mode_does_not_depend_on_the_umask(tmp_path: Path) -> None:
     for umask in (0o777, 0):
         before = os.umask(umask)

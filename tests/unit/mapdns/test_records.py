@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from banger.errors import BangerError, CorruptState, InvalidInput, NotFound
+from banger.host import files
 from banger.mapdns.records import Record, Records, check_addresses, full_name, parse, render
 
 
@@ -51,6 +52,19 @@ def test_many_processes_lose_nothing(records: Records) -> None:
         "records.json",
         "records.lock",
     }
+
+
+def test_only_what_must_last_waits_for_its_folder(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(files, "sync_folder", synced.append)
+    record = Record(("10.0.0.2",), "banger:0:x")
+    table = records.change(lambda table: table.update({"web.vm": record}), lasting=False)
+    assert records.read() == table == {"web.vm": record}
+    assert synced == []
+    records.set("db", ["10.0.0.3"])
+    assert synced == [records.path.parent]
 
 
 def test_an_edit_that_fails_changes_nothing(records: Records) -> None:

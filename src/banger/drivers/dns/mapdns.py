@@ -190,7 +190,8 @@ class MapdnsNames:
                 except BangerError as error:
                     failures[number] = error
 
-        self._records.change(edit_each)
+        # A power cut ends all VMs, and whoever begins after it writes the names anew (settle).
+        self._records.change(edit_each, lasting=False)
         return failures
 
     async def _apply(self) -> None:

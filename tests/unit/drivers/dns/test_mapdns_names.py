@@ -257,9 +257,9 @@ async def test_names_published_at_once_share_rounds_and_each_has_its_own_fate(
 ) -> None:
     rounds, change = [], records.change
 
-    def counted(edit: mapdns.Edit) -> dict[str, Record]:
+    def counted(edit: mapdns.Edit, *, lasting: bool) -> dict[str, Record]:
         rounds.append(edit)
-        return change(edit)
+        return change(edit, lasting=lasting)
 
     monkeypatch.setattr(records, "change", counted)
     taken = Publication("ffffffffffff", "web", "10.208.0.10", "10.208.0.9")
