@@ -40,6 +40,7 @@ class CheckRoom(VMStep):
 
     name = "room"
     title = "check memory and disk space"
+    traceless = True  # it only looks
 
     async def apply(self, report: Report) -> dict[str, object]:
         vm = self.plan.vm
@@ -53,6 +54,7 @@ class ActivateRootDrive(VMStep):
 
     name = "rootfs"
     title = "activate the root drive"
+    traceless = True  # what is active ends with the kernel
 
     async def apply(self, report: Report) -> dict[str, object]:
         vm = self.plan.vm
@@ -71,6 +73,7 @@ class AttachInterface(VMStep):
 
     name = "interface"
     title = "attach the network interface"
+    traceless = True  # interfaces, rules and sockets end with the kernel
 
     def probe(self) -> Presence:
         vm = self.plan.vm
@@ -165,7 +168,7 @@ class AwaitGuest(VMStep):
 
     name = "ready"
     title = "wait until the guest answers"
-    keeps_on_deadline = True
+    traceless = keeps_on_deadline = True  # it only looks
 
     def lingers(self) -> bool:
         return bool(self.plan.operation.arguments.get("wait", True))
@@ -185,8 +188,7 @@ class AwaitGuest(VMStep):
             )
             if answers.done():
                 answers.result()
-                seconds = asyncio.get_running_loop().time() - started
-                return {"seconds": round(seconds, 3)}
+                return {"seconds": round(asyncio.get_running_loop().time() - started, 3)}
             if gone.done():
                 raise self._ended_early(vm)
             raise DeadlineExceeded(

@@ -126,8 +126,9 @@ class Engine:
                 resolution=resolution,
             )
 
-        # No effect without an intent that outlives a power cut.
-        await self._context.database.durable(alone=self._running <= 1)
+        if not step.traceless:
+            # No effect that outlives a power cut without an intent that does, too.
+            await self._context.database.durable(alone=self._running <= 1)
         report = functools.partial(self._report, plan.operation.id)
         observed = await step.apply(report)
         await self._context.failpoints.reach(f"{place}.after")

@@ -21,6 +21,7 @@ class WriteIdentity(VMStep):
 
     name = "identity"
     title = "write the guest's identity"
+    traceless = True  # files of a VM that stays, written anew by each start: nothing is undone
 
     async def apply(self, report: Report) -> dict[str, object]:
         vm, paths, guest = self.plan.vm, self.context.paths, self.context.drivers.guest

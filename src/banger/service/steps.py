@@ -33,6 +33,9 @@ class Step(ABC):
     title: ClassVar[str]
     #: A deadline missed here leaves the earlier steps done: the guest runs, only slowly.
     keeps_on_deadline: ClassVar[bool] = False
+    #: Nothing that ``undo`` would have to remove outlives a power cut, so that the step need not
+    #: wait until its intent does. A daemon that is killed loses no intent in either case.
+    traceless: ClassVar[bool] = False
 
     def lingers(self) -> bool:
         """Whether it may take so long that ``Plan.settle`` must not wait for its end."""

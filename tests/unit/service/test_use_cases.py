@@ -12,6 +12,7 @@ from banger.drivers.guest.base import GuestCommand
 from banger.errors import AlreadyExists, Conflict, HostNotReady, InvalidInput, NotFound
 from banger.model.lifecycle import VMState
 from banger.model.operation import OperationStatus
+from banger.service.boot import BOOT_STEPS
 from banger.service.create import CreatePlan
 from banger.service.requests import BuildRequest, CreateRequest
 from banger.service.steps import Report, Step
@@ -301,6 +302,33 @@ async def test_no_step_works_before_its_intent_outlives_a_power_cut(
     await create(house)
     assert worked == [step.name for step in CreatePlan.step_types]
     assert database.unsynced == 0
+
+
+async def test_a_start_waits_for_the_disk_where_its_effects_outlive_a_power_cut(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await create(house, name="web")
+    database, waited = house.context.database, []
+
+    def watched(kind: type[Step]) -> None:
+        apply = kind.apply
+
+        async def checked(step: Step, report: Report) -> dict[str, object]:
+            if database.unsynced == 0:
+                waited.append(step.name)
+            return await apply(step, report)
+
+        monkeypatch.setattr(kind, "apply", checked)
+
+    for kind in BOOT_STEPS:
+        watched(kind)
+    operation = await house.power.start("web", wait=True, timeout=5)
+    await house.operations.wait(operation.id)
+    # The first one finds the admission on the disk.
+    assert waited == ["room", "launch", "name"]
+    assert database.unsynced == 0
+    phases = {step.name: step.phase.value for step in house.operations.steps(operation.id)}
+    assert phases == dict.fromkeys((step.name for step in BOOT_STEPS), "done")
 
 
 async def test_the_configuration_for_ssh_follows_every_change(house: House) -> None:
