@@ -15,7 +15,7 @@ from banger.privileged.calls import CallFailed, NatApply, NatClear
 from banger.privileged.checks import parse_forward
 from banger.privileged.listeners import listeners
 from banger.privileged.routes import parse_routes
-from banger.privileged.ruleset import Guest, Rules
+from banger.privileged.ruleset import Change, Guest, Rules
 from banger.privileged.tables_now import Reading
 
 #: Lets nft carry out a text: whole tables are written by it, elements without.
@@ -101,8 +101,9 @@ def _write(
     # The rules are there before anything is forwarded.
     if not rules.guests:
         nft(ruleset.render_removal(uid))
-    elif before.current and _changed(uid, before, rules):
-        tables_now.changed(reading, name, dataclasses.replace(rules, current=True))
+    elif before.current and _changed(uid, changes := ruleset.changes(before, rules)):
+        if changes:  # else the kernel counted none of ours
+            tables_now.changed(reading, name, dataclasses.replace(rules, current=True))
     else:
         nft(ruleset.render(uid, rules))
     for link in ours:
@@ -122,10 +123,10 @@ def _remember(memory: int, uplinks: frozenset[str]) -> None:
         os.pwrite(memory, " ".join(sorted(uplinks)).encode(), 0)
 
 
-def _changed(uid: int, before: Rules, after: Rules) -> bool:
+def _changed(uid: int, changes: Sequence[Change]) -> bool:
     """Change the elements that differ; false if the table was not as it had been read."""
     try:
-        set_kernel.change(ruleset.table_name(uid), ruleset.changes(before, after), ruleset.SETS)
+        set_kernel.change(ruleset.table_name(uid), changes, ruleset.SETS)
     except OSError:
         return False
     return True

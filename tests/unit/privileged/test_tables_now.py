@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
-from banger.privileged import set_kernel, tables_now
+from banger.privileged import nat, set_kernel, tables_now
+from banger.privileged.calls import NatClear
 from banger.privileged.ruleset import Guest, Rules
 
 
@@ -103,3 +105,20 @@ def test_another_network_has_other_tables(kernel: Kernel) -> None:
     kernel.namespace, kernel.tables = 2, {}
     kernel.read()
     assert kernel.looks == 2
+
+
+def test_a_call_that_changes_nothing_takes_no_change_of_others_for_its_own(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The kernel counts one change, as after a change of ours; but it is another user's."""
+
+    def change(*_: object) -> None:
+        kernel.write("banger_0", rules("foreign"))
+
+    # "lo" is the one interface of every host, and so the TAP that is still there.
+    kernel.tables = {"banger_0": rules("a"), "banger_1": rules("lo")}
+    monkeypatch.setattr(nat, "_LOCKS", tmp_path)
+    monkeypatch.setattr(nat, "_tables", kernel.look)
+    monkeypatch.setattr(set_kernel, "change", change)
+    nat.clear(NatClear("bgrgone", ""), 1, lambda _: pytest.fail("no table is written"))
+    assert kernel.read().tables["banger_0"] == rules("foreign")
