@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
 import subprocess
 import time
@@ -19,6 +20,12 @@ KERNEL_ARGUMENTS = (
     "console=ttyS0 quiet loglevel=3 init=/init net.ifnames=0 mitigations=off"
     " random.trust_cpu=on oops=panic panic=-1"
 )
+#: QEMU's emulated SVM changes ``interrupt_request`` of a CPU without a lock (``helper_vmrun``,
+#: ``do_vmexit``), while its other threads set bits there: with two of them at once an interrupt is
+#: lost, or a virtual one with vector 0 reaches the lab host's kernel while a guest's registers are
+#: loaded, and the host or its guest dies. Each change is one instruction, so on one processor there
+#: is no such moment.
+_ON_ONE_CPU = ("taskset", "--cpu-list", str(max(os.sched_getaffinity(0))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,9 @@ def argv(files: Files, *, shared: bool, incoming: bool) -> list[str]:
 
     memory = f"memory-backend-file,id=m,size={MEMORY},mem-path={files.memory}"
     return [
-        *("qemu-system-x86_64", "-M", "q35,memory-backend=m", "-cpu", "max,+svm"),
+        *_ON_ONE_CPU,
+        # A fifth level of page tables would only make each walk longer.
+        *("qemu-system-x86_64", "-M", "q35,memory-backend=m", "-cpu", "max,+svm,-la57"),
         *("-accel", "tcg,thread=multi,tb-size=512", "-smp", "2", "-m", MEMORY),
         *("-object", f"{memory},share={'on' if shared else 'off'}"),
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),

@@ -57,7 +57,16 @@ def run(folder: Path, *files: str, more: tuple[str, ...] = ()) -> tuple[int, str
     (folder / "test_story.py").write_text(STORY)
     for name in files:
         (folder / name).touch()
-    options = ("-p", "tests.plugins.stalls", "-p", "no:cacheprovider", "-c", "/dev/null", "-v", *more)
+    options = (
+        "-p",
+        "tests.plugins.stalls",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        "/dev/null",
+        "-v",
+        *more,
+    )
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, "--rootdir", folder, folder],
         capture_output=True, text=True, cwd=TOP, check=False,
