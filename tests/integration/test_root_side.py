@@ -8,8 +8,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from itertools import takewhile
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -298,7 +300,8 @@ def probe(place: Place, tmp: Path, timeout: float = 60) -> Any:
     tree = tmp / "banger"
     if not tree.exists():
         shutil.copytree(Path(banger.__file__).parent, tree)
-        for folder in (tmp, *tmp.parents[:2]):
+        above = takewhile(lambda folder: folder != Path(tempfile.gettempdir()), tmp.parents)
+        for folder in (tmp, *above):
             folder.chmod(0o755)
     argv = (os.path.realpath(sys.executable), "-B", "-c", PROBE)
     program = str(installation.program(place.prefix))

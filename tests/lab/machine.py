@@ -21,10 +21,10 @@ KERNEL_ARGUMENTS = (
     " random.trust_cpu=on oops=panic panic=-1"
 )
 #: QEMU's emulated SVM changes ``interrupt_request`` of a CPU without a lock (``helper_vmrun``,
-#: ``do_vmexit``), while its other threads set bits there: with two of them at once an interrupt is
-#: lost, or a virtual one with vector 0 reaches the lab host's kernel while a guest's registers are
-#: loaded, and the host or its guest dies. Each change is one instruction, so on one processor there
-#: is no such moment.
+#: ``do_vmexit``), while its other threads set bits there under one. When two of them do so at the
+#: same moment, an interrupt is lost or a virtual one is made up: every other session the lab host
+#: or a guest in it hung or died. Each change is one instruction, so on one processor there is no
+#: such moment, and no such session was seen.
 _ON_ONE_CPU = ("taskset", "--cpu-list", str(max(os.sched_getaffinity(0))))
 
 

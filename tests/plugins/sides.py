@@ -28,6 +28,14 @@ def side_of(path: Path) -> str:
     return str(path) if rung in ANYWHERE else "lab" if rung == "lab" else HOST
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """In one of the two: a shorter folder for its files, as a socket's path holds 107 bytes."""
+    if hasattr(config, "workerinput"):
+        folder = Path(config.option.basetemp)
+        config.option.basetemp = folder.with_name(folder.name.removeprefix("popen-gw"))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     from xdist.scheduler import LoadScopeScheduling
