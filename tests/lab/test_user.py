@@ -124,7 +124,9 @@ def test_stop_and_start_keep_disk_address_and_mac(web: CommandLine) -> None:
     ("command", "reason"), [("reboot", "guest-reboot"), ("poweroff", "guest-shutdown")]
 )
 def test_a_guest_that_ends_itself_is_recorded(web: CommandLine, command: str, reason: str) -> None:
-    asked = web("exec", "web", "--", command)
+    # Commands are taken before systemd is: it must be there to be asked.
+    script = f"until [ -S /run/systemd/private ]; do sleep 0.2; done; {command}"
+    asked = web("exec", "web", "--", "sh", "-c", script)
     assert asked.status == 0, asked
     vm = _await_end(web)
     assert (vm["state"], vm["last_exit"]["reason"]) == ("stopped", reason)

@@ -17,6 +17,9 @@ from banger.paths import Paths
 #: is noticed at once, so the first limit is for slow hosts: in a nested machine it takes 5 s.
 START_DEADLINE = 30.0
 STOP_DEADLINE = 10.0
+#: No daemon runs, or the one that did is ending: connections to one that was killed are taken by
+#: the kernel until it is gone, and then cut.
+NOT_THERE = (DaemonSilent, ConnectionCut)
 #: Seconds between two looks at the socket.
 PAUSE = 0.02
 
@@ -26,7 +29,7 @@ def connect(paths: Paths) -> BangerClient:
     client = BangerClient(str(paths.socket), revive=lambda: start(paths))
     try:
         about = client.about()
-    except (DaemonSilent, ConnectionCut):
+    except NOT_THERE:
         start(paths)
         return client
     if about.get("build") != build_id():
@@ -92,7 +95,7 @@ def start(paths: Paths) -> None:
     while True:
         try:
             client.about()
-        except (DaemonSilent, ConnectionCut):
+        except NOT_THERE:
             pass
         else:
             return

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from banger.cli import doctor
 from banger.cli.daemon import _last_lines
 from banger.cli.topics import EXIT_CODES, TOPICS
 from banger.cli.tree import commands
+from banger.client import autostart
 from banger.errors import families
 from banger.host.choice import Choice, Chosen
 from banger.host.finding import Check, Status
@@ -66,6 +69,35 @@ def test_daemon_status(banger: CLIHome) -> None:
     gone = banger("daemon", "status")
     assert (gone.status, gone.stdout) == (3, "bangerd is not running; the next command starts it\n")
     assert json.loads(banger("daemon", "status", "--json").stdout)["running"] is False
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "told"),
+    [
+        ("start", 0, "bangerd started\n"),
+        ("status", 3, "bangerd is not running; the next command starts it\n"),
+    ],
+)
+def test_a_daemon_that_is_ending_does_not_run(
+    banger: CLIHome, monkeypatch: pytest.MonkeyPatch, command: str, status: int, told: str
+) -> None:
+    """One that was killed a moment ago: the kernel takes a connection for it, and cuts it."""
+    banger.server.end()
+    monkeypatch.setattr(autostart, "start", lambda _: None)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(banger.fake.socket_path))
+        listener.listen()
+
+        def end() -> None:
+            with listener.accept()[0] as connection:
+                connection.recv(1)
+
+        ending = threading.Thread(target=end)
+        ending.start()
+        shown = banger("daemon", command)
+        ending.join()
+    banger.fake.socket_path.unlink()
+    assert (shown.status, shown.stdout, shown.stderr) == (status, told, "")
 
 
 def test_daemon_logs(banger: CLIHome) -> None:
