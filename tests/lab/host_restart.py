@@ -28,13 +28,13 @@ ls -d /sys/fs/cgroup/banger-*
 def restart(home: LabHome) -> None:
     """Restart the host of ``home``, whose user is not root. Asserts that nothing survived."""
     runtime = home.environment["XDG_RUNTIME_DIR"]
-    done = home.session.control.run("sh", "-c", _SCRIPT, home.user, runtime, timeout=60)
+    done = home.session.control.run("sh", "-c", _SCRIPT, home.user, runtime, timeout=120)
     assert done.stdout == b"No devices found\n", (done.stdout, done.stderr)
 
 
 def until_found_ended(home: LabHome, name: str) -> None:
     """The first daemon after the restart finds the VM dead, and knows what ended it."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while (vm := home.json("show", name))["state"] != "stopped":
         assert time.monotonic() < deadline, vm
         time.sleep(0.5)

@@ -137,7 +137,7 @@ class Machine:
         capability = {"capability": "x-ignore-shared", "state": True}
         self.command("migrate-set-capabilities", capabilities=[capability])
         self.command(how, uri=uri)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while (status := self.command("query-migrate").get("status")) != "completed":
             if status == "failed" or time.monotonic() > deadline:
                 raise RuntimeError(f"{how} is {status}: {self.last_words()}")

@@ -78,7 +78,7 @@ def _save(folder: Path) -> None:
         machine = Machine(files, shared=True, incoming=False)
         try:
             control = Control(machine.connect_control())
-            done = control.run("sh", "-c", WARM_UP, timeout=180)
+            done = control.run("sh", "-c", WARM_UP, timeout=600)
             if done.returncode:
                 raise RuntimeError(f"the lab host cannot be warmed up: {done.stderr.decode()}")
             machine.command("stop")

@@ -52,7 +52,7 @@ class Session:
     def _unpack(self, size: int) -> None:
         read = f"dd if=/dev/vdb bs=1M count={(size >> 20) + 1} iflag=direct status=none"
         self.shell(
-            f"{read} | tar -x -f - -C /opt/banger && python3 -c 'import banger'", timeout=120
+            f"{read} | tar -x -f - -C /opt/banger && python3 -c 'import banger'", timeout=240
         )
 
     def __enter__(self) -> Session:
@@ -66,7 +66,7 @@ class Session:
     ) -> None:
         self.end()
 
-    def shell(self, script: str, *, user: str = "root", timeout: float = 60) -> str:
+    def shell(self, script: str, *, user: str = "root", timeout: float = 120) -> str:
         """Run a shell script that must succeed; its output."""
         done = self.control.run("bash", "-ec", script, user=user, timeout=timeout)
         out, err = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
@@ -78,7 +78,7 @@ class Session:
         self.shell(
             f"umask 077; mkdir -p {state}/images; cp -r {saved.IMAGE_FOLDER}/* {state}/images;"
             f" chown -R {user}: {state}",
-            timeout=180,
+            timeout=300,
         )
 
     def end(self) -> None:
