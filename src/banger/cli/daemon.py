@@ -16,6 +16,7 @@ from banger.cli.session import note, paths, say
 from banger.cli.sheet import print_sheet
 from banger.client import autostart
 from banger.client.client import BangerClient
+from banger.client.transport import NOT_THERE
 from banger.errors import DaemonUnreachable, NotFound
 
 #: Seconds between two looks at the end of the log.
@@ -33,7 +34,7 @@ def status(*, as_json: bool) -> int:
     where = paths()
     try:
         daemon = autostart.connect_running(where).daemon()
-    except autostart.NOT_THERE:
+    except NOT_THERE:
         if as_json:
             print_json({"running": False, "socket": str(where.socket)})
         else:
@@ -71,7 +72,7 @@ def start() -> None:
     where = paths()
     try:
         autostart.connect_running(where).about()
-    except autostart.NOT_THERE:
+    except NOT_THERE:
         autostart.start(where)
         say("bangerd started")
     else:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from banger.build import build_id
 from banger.client.client import BangerClient
-from banger.client.transport import ConnectionCut, DaemonSilent
+from banger.client.transport import NOT_THERE, ConnectionCut, DaemonSilent
 from banger.errors import BangerError, DaemonUnreachable, InvalidInput
 from banger.paths import Paths
 
@@ -17,9 +17,6 @@ from banger.paths import Paths
 #: is noticed at once, so the first limit is for slow hosts: in a nested machine it takes 5 s.
 START_DEADLINE = 30.0
 STOP_DEADLINE = 10.0
-#: No daemon runs, or the one that did is ending: connections to one that was killed are taken by
-#: the kernel until it is gone, and then cut.
-NOT_THERE = (DaemonSilent, ConnectionCut)
 #: Seconds between two looks at the socket.
 PAUSE = 0.02
 

@@ -9,7 +9,7 @@ from typing import cast
 
 from banger.client.client import BangerClient
 from banger.client.events import ReceivedEvent, parse_events
-from banger.client.transport import ConnectionCut, DaemonSilent
+from banger.client.transport import NOT_THERE
 from banger.client.views import OperationView, ended
 from banger.errors import BangerError, DaemonUnreachable, DeadlineExceeded, from_dict
 
@@ -50,7 +50,7 @@ def follow(
             silent_since = silent_since or time.monotonic()
             if client.revive is None or time.monotonic() > silent_since + PATIENCE:
                 raise
-        except (ConnectionCut, DaemonSilent) as error:
+        except NOT_THERE as error:
             # The daemon was killed or replaced. The journal outlives it, and so a new one
             # either goes on with the operation or undoes it: follow that instead.
             if client.revive is None:

@@ -36,6 +36,11 @@ class ConnectionCut(DaemonUnreachable):
     code = "connection_cut"
 
 
+#: No daemon runs, or the one that did is ending: connections to one that was killed are taken by
+#: the kernel until it is gone, and then cut.
+NOT_THERE = (DaemonSilent, ConnectionCut)
+
+
 class ProtocolBroken(BangerError):
     """What came from the socket is not the HTTP that banger's daemon speaks."""
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from banger.client.client import BangerClient
 from banger.client.exec_stream import ExecStream
-from banger.client.transport import ConnectionCut, DaemonSilent
+from banger.client.transport import NOT_THERE
 from banger.client.views import VMView
 from banger.errors import BangerError, Conflict, DeadlineExceeded, NoAgent, NotFound
 
@@ -39,7 +39,7 @@ def wait_for(
             if condition == "stopped":
                 return
             raise
-        except (ConnectionCut, DaemonSilent):
+        except NOT_THERE:
             # It was killed or replaced; the VM goes on.
             if client.revive is None:
                 raise
@@ -100,7 +100,7 @@ def _greeted(host: str, port: int) -> bool:
 def _agent_answers(client: BangerClient, vm_id: str) -> bool:
     try:
         return ExecStream(client, vm_id, ["true"], write=lambda _channel, _data: None).run() == 0
-    except (ConnectionCut, DaemonSilent):
+    except NOT_THERE:
         raise
     except BangerError:
         return False
