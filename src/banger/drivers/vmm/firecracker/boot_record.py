@@ -54,8 +54,8 @@ def write(monitor_socket: Path, record: BootRecord) -> None:
     with explained(f"write {path}"):
         # Whole or not at all, but not synced: a reboot ends the process that it tells of.
         new = path.with_suffix(".new")
-        names = (field.name for field in dataclasses.fields(record))
-        new.write_text(json.dumps({name: getattr(record, name) for name in names}))
+        fields = dataclasses.fields(record)
+        new.write_text(json.dumps({one.name: getattr(record, one.name) for one in fields}))
         new.replace(path)
 
 
