@@ -123,6 +123,19 @@ def test_an_ordinary_user_makes_opens_and_removes_a_tap(installed: Place) -> Non
     assert gone["results"][0]["index"] == 0
 
 
+def test_its_modules_are_compiled_and_still_checked(installed: Place) -> None:
+    folder = installed.prefix / "banger/privileged" / installation.COMPILED
+    compiled = sorted(path.name.partition(".")[0] for path in folder.iterdir())
+    assert compiled == sorted(path.stem for path in folder.parent.glob("*.py"))
+    assert root_side.problems(USER, installed) == []
+    stray = folder / "other.cpython-311.pyc"
+    stray.touch(0o644)
+    assert root_side.problems(USER, installed) == [f"{stray} does not belong there"]
+    stray.chmod(0o666)
+    assert "may be written by others" in root_side.problems(USER, installed)[0]
+    assert "may be written by others" in ask(installed)["error"]["text"]
+
+
 def test_nobody_works_for_another(installed: Place) -> None:
     create, _ = tap_calls(naming.new_id(), uid=OTHER)
     assert ask(installed, create)["error"]["reason"] == "refused"

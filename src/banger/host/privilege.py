@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ class Privilege:
     _answered: ClassVar[dict[Path, int]] = {}
     #: What was found out about snapshots, by program.
     _snapshots: ClassVar[dict[Path, _Snapshots]] = {}
+    #: Held while either is asked for: whoever asks at the same time takes the same answer.
+    _asking: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self, program: Path | None = None) -> None:
         self._program = program or installation.program()
@@ -55,14 +58,15 @@ class Privilege:
             changed = self._program.stat().st_mtime_ns
         except OSError:
             return "banger does not run as root, and has no root side here"
-        if self._answered.get(self._program) != changed:
-            try:
-                reply = sudo.ask(self._program, timeout=_PATIENCE)
-            except BangerError as error:
-                return f"{error.brief}: {error.cause}"
-            if "error" in reply:
-                return str(reply["error"].get("text", "the root side refuses"))
-            self._answered[self._program] = changed
+        with self._asking:
+            if self._answered.get(self._program) != changed:
+                try:
+                    reply = sudo.ask(self._program, timeout=_PATIENCE)
+                except BangerError as error:
+                    return f"{error.brief}: {error.cause}"
+                if "error" in reply:
+                    return str(reply["error"].get("text", "the root side refuses"))
+                self._answered[self._program] = changed
         return ""
 
     def require(self, instead: str = "--network user") -> None:

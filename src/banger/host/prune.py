@@ -51,19 +51,22 @@ async def _remove(
     objects: Sequence[HostObject], paths: Paths, uid: int, privilege: Privilege
 ) -> list[tuple[HostObject, str]]:
     outcome = []
+    now = _leaked(await Census(paths, uid).take(privilege))
+    done: list[list[Call]] = []  # a device and its loops go by the same call
     for each in objects:
-        now = _leaked(await Census(paths, uid).take(privilege))
         problem = ""
         if each in now:
             try:
-                await _remove_one(each, paths, uid, privilege)
+                await _remove_one(each, paths, uid, privilege, done)
             except (BangerError, OSError) as error:
                 problem = str(error)
         outcome.append((each, problem))
     return outcome
 
 
-async def _remove_one(each: HostObject, paths: Paths, uid: int, privilege: Privilege) -> None:
+async def _remove_one(
+    each: HostObject, paths: Paths, uid: int, privilege: Privilege, done: list[list[Call]]
+) -> None:
     name, alias = naming.tap_name(each.vm_id), naming.tap_alias(uid, each.vm_id)
     batch: list[Call] = []
     match each.kind:
@@ -84,8 +87,9 @@ async def _remove_one(each: HostObject, paths: Paths, uid: int, privilege: Privi
             batch = [JailEnd(name, alias)]
         case _:
             files.remove_tree(paths.vm_runtime(each.vm_id))
-    if batch:
+    if batch and batch not in done:
         await privilege.call(batch)
+        done.append(batch)
 
 
 def _leaked(objects: Sequence[HostObject]) -> set[HostObject]:

@@ -74,6 +74,8 @@ def plan(uid: int, place: Place) -> Iterator[Change]:
             path = place.prefix / name
             mode = 0o755 if name == installation.PROGRAM_NAME else 0o644
             yield Change(f"write {path} (root's, mode {mode:04o})", path, mode, content)
+        compiled = place.prefix / "banger/privileged" / installation.COMPILED
+        yield Change(f"let Python compile the modules into {compiled}", compiled, 0o755)
         path = place.sudoers_file(uid)
         content = sudoers.render(uid, place.prefix).encode()
         yield Change(f"write {path} (root's, mode 0440)", path, 0o440, content)
@@ -107,13 +109,22 @@ def install(uid: int, place: Place) -> list[Change]:
             folder.mkdir(mode=0o755)
             folder.chmod(0o755)
     for change in changes:
-        if change.content is None:
+        if change.path.name == installation.COMPILED:
+            _compile(change.path.parent)
+        elif change.content is None:
             change.path.chmod(change.mode)
         elif change.path.parent == place.sudoers_folder:
             _write_sudoers(change.path, change.content)
         else:
             write_atomic(change.path, change.content, change.mode)
     return changes
+
+
+def _compile(folder: Path) -> None:
+    """By the Python that runs it, which starts anew for each call and then writes nothing."""
+    options = ("-q", "--invalidation-mode", "checked-hash")
+    run_blocking(Command(("/usr/bin/python3", "-IS", "-m", "compileall", *options, str(folder))))
+    (folder / installation.COMPILED).chmod(0o755)
 
 
 def _write_sudoers(path: Path, content: bytes) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 from banger.privileged.sudoers import PREFIX, SUDOERS_FOLDER
 
 PROGRAM_NAME = "banger-privileged"
+#: Where Python puts compiled modules.
+COMPILED = "__pycache__"
 #: The longest file that belongs there, in bytes.
 _LIMIT = 1024 * 1024
 
@@ -36,30 +38,32 @@ def unsafe(path: Path) -> str:
 
     Looks at the path itself and at every folder above it, none of which may be a link.
     """
-    for place in (path, *path.parents):
-        try:
-            status = place.lstat()
-        except OSError as error:
-            return f"{place}: {error.strerror}"
-        if stat.S_ISLNK(status.st_mode):
-            return f"{place} is a link"
-        if status.st_uid != 0:
-            return f"{place} belongs to user {status.st_uid}, not to root"
-        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            return f"{place} may be written by others (mode {stat.S_IMODE(status.st_mode):04o})"
+    reasons = map(_unsafe_alone, (path, *path.parents))
+    return next(filter(None, reasons), "")
+
+
+def _unsafe_alone(place: Path) -> str:
+    try:
+        status = place.lstat()
+    except OSError as error:
+        return f"{place}: {error.strerror}"
+    if stat.S_ISLNK(status.st_mode):
+        return f"{place} is a link"
+    if status.st_uid != 0:
+        return f"{place} belongs to user {status.st_uid}, not to root"
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return f"{place} may be written by others (mode {stat.S_IMODE(status.st_mode):04o})"
+    if not (stat.S_ISDIR(status.st_mode) or stat.S_ISREG(status.st_mode)):
+        return f"{place} is neither a file nor a folder"
     return ""
 
 
 def unsafe_folder(prefix: Path) -> str:
     """The same for everything in the folder: the first reason, empty if all is well."""
-    for place in [prefix, *_below(prefix)]:
-        reason = unsafe(place)
-        if reason:
-            return reason
-        mode = place.lstat().st_mode
-        if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
-            return f"{place} is neither a file nor a folder"
-    return ""
+    reason = unsafe(prefix)
+    for place in _below(prefix):
+        reason = reason or _unsafe_alone(place)
+    return reason
 
 
 def _below(folder: Path) -> Iterator[Path]:
@@ -82,8 +86,20 @@ def differences(prefix: Path, wanted: Iterable[tuple[str, bytes]]) -> Iterator[s
         if found != content:
             yield f"{place} is not of this banger"
     for place in _below(prefix):
-        if not place.is_dir() and str(place.relative_to(prefix)) not in expected:
+        known = source_of(place.relative_to(prefix)) in expected
+        if not place.is_dir() and not known:
             yield f"{place} does not belong there"
+
+
+def source_of(name: Path) -> str:
+    """The file whose text counts for ``name``: what Python compiled belongs to its source.
+
+    The compiled form holds a digest of it and is not used for any other (PEP 552); what else is
+    in there is as much root's as the source, and other Pythons could not make the same bytes.
+    """
+    if name.parent.name == COMPILED and name.suffix == ".pyc":
+        return str(name.parent.parent / f"{name.name.partition('.')[0]}.py")
+    return str(name)
 
 
 def sudoers_problem(uid: int, expected: str, folder: Path = SUDOERS_FOLDER) -> str:

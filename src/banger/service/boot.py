@@ -58,10 +58,9 @@ class ActivateRootDrive(VMStep):
 
     async def apply(self, report: Report) -> dict[str, object]:
         vm = self.plan.vm
-        drive = await self.context.drivers.stores[vm.spec.storage].activate(
-            rootfs_spec(self.context, vm)
-        )
-        return {"path": str(drive.path)}
+        store = self.context.drivers.stores[vm.spec.storage]
+        self.plan.root_drive = await store.activate(rootfs_spec(self.context, vm))
+        return {"path": str(self.plan.root_drive.path)}
 
     async def undo(self) -> None:
         vm = self.plan.vm
@@ -133,7 +132,8 @@ class Launch(VMStep):
     async def _boot_spec(self) -> BootSpec:
         vm, context = self.plan.vm, self.context
         paths, spec = context.paths, vm.spec
-        drives = [await context.drivers.stores[spec.storage].activate(rootfs_spec(context, vm))]
+        store = context.drivers.stores[spec.storage]  # asked where another daemon has done it
+        drives = [self.plan.root_drive or await store.activate(rootfs_spec(context, vm))]
         layer = takes_layer(spec, context.drivers.guest)
         if spec.work_disk_bytes:
             drives.append(context.drivers.work_disk.drive(paths.vm(vm.id)))

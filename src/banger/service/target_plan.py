@@ -15,6 +15,7 @@ from banger.host.threads import in_thread
 from banger.model.image import Image
 from banger.model.lifecycle import ExitReason, VMState
 from banger.model.operation import Operation
+from banger.model.storage import Drive
 from banger.model.vm import VM, Exit
 from banger.service import record
 from banger.service.context import Context
@@ -32,6 +33,9 @@ class TargetPlan(Plan):
 
 class VMPlan(TargetPlan):
     """A plan on one VM."""
+
+    #: The root drive, once this daemon made it ready: to ask again is a call of root's.
+    root_drive: Drive | None = None
 
     def __init__(self, context: Context, operation: Operation) -> None:
         super().__init__(context, operation)

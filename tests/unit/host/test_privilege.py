@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,24 @@ def test_snapshots_are_asked_for_once(program: Path, monkeypatch: pytest.MonkeyP
     for _ in range(2):
         assert Privilege(program).probe_snapshots() == ("", "device-mapper 4.47.0")
     assert asked == [SnapshotProbe()]
+
+
+def test_who_asks_at_the_same_time_gets_one_answer(
+    program: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+
+    def ask(program: Path, *, timeout: float) -> dict[str, object]:
+        asked.append(program)
+        time.sleep(0.2)
+        return {"version": 1, "results": []}
+
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(sudo, "ask", ask)
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: Privilege(program).obstacle(), range(4)))
+    assert answers == [""] * 4
+    assert asked == [program]
 
 
 def test_a_kernel_without_them_is_evidence_too(

@@ -9,14 +9,17 @@ from pathlib import Path
 import pytest
 
 from banger.drivers.guest.base import GuestCommand
+from banger.drivers.storage.base import RootfsSpec
 from banger.errors import AlreadyExists, Conflict, HostNotReady, InvalidInput, NotFound
 from banger.model.lifecycle import VMState
 from banger.model.operation import OperationStatus
+from banger.model.storage import Drive
 from banger.service.boot import BOOT_STEPS
 from banger.service.create import CreatePlan
 from banger.service.requests import BuildRequest, CreateRequest
 from banger.service.steps import Report, Step
 from tests.fakes.house import House
+from tests.fakes.world import FakeStore
 from tests.unit.service.test_crash import check_invariants
 
 
@@ -41,6 +44,24 @@ async def test_ten_at_once_get_ten_names_and_addresses(house: House) -> None:
     assert len({vm.lease.address for vm in vms}) == 10
     assert len({vm.lease.mac for vm in vms}) == 10
     check_invariants(house)
+
+
+async def test_a_start_asks_for_its_root_drive_once(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where root makes it, each request starts a program there."""
+    asked: list[str] = []
+    activate = FakeStore.activate
+
+    async def counted(store: FakeStore, spec: RootfsSpec) -> Drive:
+        asked.append(spec.vm_id)
+        return await activate(store, spec)
+
+    monkeypatch.setattr(FakeStore, "activate", counted)
+    vm_id = await create(house, name="web")
+    started = await house.power.start("web", wait=True, timeout=5)
+    assert (await house.operations.wait(started.id)).status is OperationStatus.SUCCEEDED
+    assert asked == [vm_id]
 
 
 async def test_addresses_run_out_with_a_clear_error(house: House) -> None:
