@@ -18,14 +18,22 @@ MEMORY = "6G"
 GIVEN_SIZE = 1 << 30
 KERNEL_ARGUMENTS = (
     "console=ttyS0 quiet loglevel=3 init=/init net.ifnames=0 mitigations=off"
-    " random.trust_cpu=on oops=panic panic=-1"
+    " random.trust_cpu=on oops=panic panic=-1 transparent_hugepage=always"
 )
-#: QEMU's emulated SVM changes ``interrupt_request`` of a CPU without a lock (``helper_vmrun``,
-#: ``do_vmexit``), while its other threads set bits there under one. When two of them do so at the
-#: same moment, an interrupt is lost or a virtual one is made up: every other session the lab host
-#: or a guest in it hung or died. Each change is one instruction, so on one processor there is no
-#: such moment, and no such session was seen.
-_ON_ONE_CPU = ("taskset", "--cpu-list", str(max(os.sched_getaffinity(0))))
+
+
+def _one_cpu() -> tuple[str, ...]:
+    """The command in front of QEMU that holds it on one processor, another for each test process.
+
+    QEMU's emulated SVM changes ``interrupt_request`` of a CPU without a lock (``helper_vmrun``,
+    ``do_vmexit``), while its other threads set bits there under one. When two of them do so at the
+    same moment, an interrupt is lost or a virtual one is made up: every other session the lab host
+    or a guest in it hung or died. Each change is one instruction, so on one processor there is no
+    such moment, and no such session was seen.
+    """
+    processors = sorted(os.sched_getaffinity(0), reverse=True)
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    return "taskset", "--cpu-list", str(processors[number % len(processors)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +70,10 @@ def argv(files: Files, *, shared: bool, incoming: bool) -> list[str]:
 
     memory = f"memory-backend-file,id=m,size={MEMORY},mem-path={files.memory}"
     return [
-        *_ON_ONE_CPU,
+        *_one_cpu(),
         # A fifth level of page tables would only make each walk longer.
         *("qemu-system-x86_64", "-M", "q35,memory-backend=m", "-cpu", "max,+svm,-la57"),
-        *("-accel", "tcg,thread=multi,tb-size=512", "-smp", "2", "-m", MEMORY),
+        *("-accel", "tcg,thread=multi,tb-size=512", "-smp", "1", "-m", MEMORY),
         *("-object", f"{memory},share={'on' if shared else 'off'}"),
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
         *("-kernel", str(files.root / "vmlinuz"), "-initrd", str(files.root / "initrd.cpio")),

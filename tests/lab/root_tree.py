@@ -7,7 +7,6 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from banger.drivers.guest.initrd import unpack_module
 from banger.host import cpio
 from banger.host.modules import depends_of, load_order, module_name, parse_builtin
 from tests.lab import packages
@@ -58,8 +57,7 @@ def _furnish(tree: Path) -> None:
     (home / "init").symlink_to("/usr/bin/busybox")
     for name in ("boot.sh", "agent.py"):
         (home / name).chmod(0o755)
-    for name in ("image", "seed"):
-        (home / name).mkdir()
+    (home / "memory").mkdir()
     (tree / "opt/banger").mkdir()
     (tree / "etc/inittab").write_text(
         "::sysinit:/lab/boot.sh\n::respawn:/usr/bin/python3 -u /lab/agent.py\n"
@@ -92,7 +90,7 @@ def _initrd(tree: Path) -> bytes:
     version = packages.kernel_version()
     folder = tree / "usr/lib/modules" / version
     paths = {module_name(path.name): path for path in folder.rglob("*.ko")}
-    contents = {name: unpack_module(path) for name, path in paths.items() if _early(path)}
+    contents = {name: path.read_bytes() for name, path in paths.items() if _early(path)}
 
     def needs(name: str) -> tuple[str, ...] | None:
         return depends_of(contents[name]) if name in contents else None

@@ -16,12 +16,12 @@ from tests.lab.machine import GIVEN_SIZE, Files, Machine
 from tests.plugins import built_image
 
 #: Where the guest image lies in the lab host, and whence it comes before the save.
-IMAGE_FOLDER = "/lab/image"
+MEMORY = "/lab/memory"
+IMAGE_FOLDER = f"{MEMORY}/image"
 #: Run once before the save, so that a session finds all in memory: the guest image and all files,
 #: because a drive's interrupts while guests run upset them, and the programs that tests run.
 WARM_UP = f"""set -e
 mount -t ext4 -o ro /dev/vdb /mnt
-mount -t tmpfs -o size=75% tmpfs {IMAGE_FOLDER}
 cp -a /mnt/[0-9a-f]* {IMAGE_FOLDER}
 umount /mnt
 find / -xdev -type f -exec cat {{}} + >/dev/null

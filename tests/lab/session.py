@@ -24,6 +24,7 @@ class Session:
     """
 
     def __init__(self, *, more: Sequence[str] = ()) -> None:
+        self._image = saved.IMAGE_FOLDER
         began = time.monotonic()
         root = saved.ensure_saved()
         built = time.monotonic()
@@ -74,12 +75,18 @@ class Session:
         return out
 
     def give_image(self, state: str, *, user: str = "root") -> None:
-        """Put the guest image into banger's state folder ``state``; all becomes the user's."""
+        """Put the guest image into banger's state folder ``state``; all becomes the user's.
+
+        The first time it is moved, which takes no time: ``state`` is below ``/root`` or ``/home``.
+        """
+        images = f"{saved.MEMORY}{state}/images"
+        give = "mv" if self._image == saved.IMAGE_FOLDER else "cp -r"
         self.shell(
-            f"umask 077; mkdir -p {state}/images; cp -r {saved.IMAGE_FOLDER}/* {state}/images;"
+            f"umask 077; mkdir -p {images}; {give} {self._image}/* {images};"
             f" chown -R {user}: {state}",
             timeout=300,
         )
+        self._image = images
 
     def end(self) -> None:
         """Stop it. Nothing of it remains."""

@@ -1,8 +1,9 @@
-"""Two processes for a whole run: one has the lab host for itself, the other this host.
+"""Two processes for a whole run: one begins with the lab hosts, the other has this host.
 
 ``--numprocesses=2`` (pytest-xdist) asks for it. Style and unit tests go to whichever is free, file
-by file; then one side takes the lab's tests, which touch nothing here, and the other all that make
-guests, TAPs, rules and users of this host: among themselves those run one at a time.
+by file; then one process takes all tests that make guests, TAPs, rules and users of this host:
+among themselves those run one at a time. The other takes the lab's tests file by file, each with a
+lab host of its own and nothing here, and whoever is done helps with the rest.
 """
 
 from __future__ import annotations
@@ -16,16 +17,19 @@ from tests.plugins.ladder import rung_of
 
 if TYPE_CHECKING:
     from xdist.scheduler import LoadScopeScheduling
+    from xdist.workermanage import WorkerController
 
-#: The rungs whose tests may run beside any other.
-ANYWHERE = {"style", "unit", ""}
+#: The rungs whose tests may run beside any other, file by file.
+ANYWHERE = {"style", "unit", "lab", ""}
+#: What marks a test in the lab's folder that runs on this host as well, in its parameter.
+HERE = "[here"
 HOST = "host"
 
 
-def side_of(path: Path) -> str:
-    """The name of what must stay in one process: a test file's path, the lab, or this host."""
-    rung = rung_of(path)
-    return str(path) if rung in ANYWHERE else "lab" if rung == "lab" else HOST
+def side_of(nodeid: str, top: Path) -> str:
+    """The name of what must stay in one process: a test file's path, or this host."""
+    path, _, name = nodeid.partition("::")
+    return path if rung_of(top / path) in ANYWHERE and HERE not in name else HOST
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -42,7 +46,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
     class SideScheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return side_of(config.rootpath / nodeid.partition("::")[0])
+            return side_of(nodeid, config.rootpath)
+
+        def _reschedule(self, node: WorkerController) -> None:
+            """As late as can be: a file that waits for a busy process could run in the other."""
+            if not self.workqueue or self._pending_of(self.assigned_work[node]) <= 1:
+                super()._reschedule(node)
 
     config.option.loadscopereorder = False  # cheap tests first, as the ladder has them
     return SideScheduling(config, log)

@@ -1,7 +1,7 @@
 """When the lab host stalls: the tests of the file up to there once more, on a fresh one.
 
 With QEMU on two processors every other session did, or a guest in it, or had a triple fault: see
-``_ON_ONE_CPU`` in ``tests/lab/machine.py``. The lab's kernel was seen to take a fault with the
+``_one_cpu`` in ``tests/lab/machine.py``. The lab's kernel was seen to take a fault with the
 registers of a guest ("stack guard page was hit", in ``fc_vcpu``). The tests of a file share one lab
 host and what the earlier ones did in it, so that all are repeated; the end of the run tells of it.
 """

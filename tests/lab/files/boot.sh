@@ -3,7 +3,14 @@
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 mkdir -p /dev/pts /dev/shm
 mount -t devpts -o gid=5,mode=620 devpts /dev/pts
-for folder in /dev/shm /run /tmp /root /home; do
+# One for homes and the guest image, so that the image can be moved into a home.
+mount -t tmpfs -o size=75% tmpfs /lab/memory
+for folder in root home image; do
+    mkdir -m "$(stat -c %a /$folder 2>/dev/null || echo 755)" /lab/memory/$folder
+done
+mount --bind /lab/memory/root /root
+mount --bind /lab/memory/home /home
+for folder in /dev/shm /run /tmp; do
     mount -t tmpfs -o "size=75%,mode=$(stat -c %a $folder)" tmpfs $folder
 done
 chmod 1777 /tmp /dev/shm
