@@ -26,7 +26,7 @@ _CPUINFO = Path("/proc/cpuinfo")
 #: linux/kvm.h: _IO(0xAE, 0); every kernel since 2.6.22 answers 12.
 _GET_API_VERSION = 0xAE00
 _API_VERSION = 12
-#: Limits in seconds. Where KVM works, the first takes 0.1 and the second about one.
+#: Limits in seconds, of silence. Where KVM works, the first takes 0.1 and the second about one.
 BARE_TIMEOUT = 2.0
 LINUX_TIMEOUT = 8.0
 #: By how much they are longer where the CPU says that it can virtualize. There a guest runs,
@@ -75,7 +75,7 @@ class KvmVerdict:
 def probe_kvm(
     paths: Paths, kernel: Path | None = None, initrd: Path | None = None, *, refresh: bool = False
 ) -> KvmVerdict:
-    """Find out what KVM can do, in at most about ten seconds (blocking), or recall it.
+    """Find out what KVM can do, mostly within ten seconds (blocking), or recall it.
 
     On a CPU that can virtualize, but is very slow, it may be a minute. ``kernel`` is what Linux
     is tried with, by default the newest image's or else the host's own. It is tried in QEMU, or

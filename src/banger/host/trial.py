@@ -18,6 +18,8 @@ from banger.host.command import base_environment, find_program
 from banger.host.spawn import spawn_detached
 
 _POLL = 0.02
+#: How many times as long as its silence may last the whole trial may.
+_MOST = 4
 #: How long a killed VMM may take to be gone, in seconds.
 _END = 5.0
 #: How much of console and messages is kept for the verdict, in bytes.
@@ -70,8 +72,9 @@ def qemu_argv(
 def run_trial(argv: tuple[str, ...], proof: str, timeout: float) -> Trial:
     """Run a VMM until the pattern ``proof`` appears on its standard output.
 
-    Blocks for at most ``timeout`` seconds and a little more; then the VMM is gone. It is gone
-    also if we are killed meanwhile: the kernel ends it with us.
+    Blocks until nothing new was there for ``timeout`` seconds: a guest that boots slowly, because
+    the host is busy, goes on printing. In all it gets four times as long; then the VMM is gone. It
+    is gone also if we are killed meanwhile: the kernel ends it with us.
     """
     argv = (str(find_program(argv[0])), *argv[1:])
     with contextlib.suppress(BangerError):
@@ -100,12 +103,16 @@ def _watch(
     pid: int, ticks: int | None, console: int, proof: re.Pattern[str], timeout: float
 ) -> tuple[bool, bool]:
     """Whether the proof came, and whether the VMM ended by itself."""
-    deadline = time.monotonic() + timeout
+    began = heard = time.monotonic()
+    size = 0
     while True:
         ended = ticks is None or process.wait_gone_blocking(pid, ticks, _POLL)
         if proof.search(_text(console)):
             return True, ended
-        if ended or time.monotonic() > deadline:
+        now = time.monotonic()
+        if (written := os.fstat(console).st_size) != size:
+            size, heard = written, now
+        if ended or now > heard + timeout or now > began + _MOST * timeout:
             return False, ended
 
 

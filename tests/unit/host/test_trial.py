@@ -39,6 +39,15 @@ def test_silence_is_cut_off(mark: str) -> None:
     assert process.find_by_argument(mark) == []
 
 
+def test_who_goes_on_printing_is_only_slow(mark: str) -> None:
+    slow = "for n in 1 2 3 4; do sleep 0.5; echo $n; done; echo alive; exec sleep 60"
+    assert run_trial(shell(slow, mark), "alive", timeout=1.2).passed
+    endless = "while sleep 0.1; do echo; done"
+    trial = run_trial(shell(endless, mark), "alive", timeout=0.5)
+    assert (trial.passed, trial.ended) == (False, False)
+    assert process.find_by_argument(mark) == []
+
+
 def test_a_vmm_that_ends_says_why(mark: str) -> None:
     trial = run_trial(shell("echo boot; echo no such CPU >&2; exit 1", mark), "alive", 20)
     assert (trial.passed, trial.ended) == (False, True)
