@@ -2,7 +2,9 @@
 
 The daemon's part is a whole start: journal, ``vm.json``, a TAP with its rules, the VMM's own user.
 The bare part is what starts the same machine and nothing more (see ``bench.tiny_starts``); a
-second one beside it also makes a TAP and rules for each VM (``bench.hand_network``). Rates suffer
+second one beside it also makes a TAP and rules for each VM (``bench.hand_network``). Both are one
+Python process with all calls in one write; the third is the shell script that one writes by hand,
+without a network (``bench.shell_script``). Rates suffer
 from whatever else runs on the machine, CPU time a start hardly does: both are printed.
 """
 
@@ -26,6 +28,7 @@ from banger.host.firecracker_binary import FirecrackerBinary, take_given
 from banger.host.tiny_guest import tiny_guest
 from banger.paths import Paths
 from bench.hand_network import hand_network
+from bench.shell_script import scripted_starter
 from bench.tiny_starts import (
     MEMORY,
     Turn,
@@ -110,6 +113,7 @@ class Figures:
 
     bare: list[Turn] = field(default_factory=list)
     networked: list[Turn] = field(default_factory=list)
+    script: list[Turn] = field(default_factory=list)
     rate: list[float] = field(default_factory=list)
     create: list[float] = field(default_factory=list)
     start: list[float] = field(default_factory=list)
@@ -119,8 +123,9 @@ class Figures:
 
     def lines(self, workers: int) -> list[str]:
         ours = statistics.median(self.rate)
-        bare, networked = (
-            statistics.median(turn.rate for turn in turns) for turns in (self.bare, self.networked)
+        bare, networked, script = (
+            statistics.median(turn.rate for turn in turns)
+            for turns in (self.bare, self.networked, self.script)
         )
         verdict = "met" if ours / bare >= GOAL else f"MISSED (goal {GOAL})"
         parts = ("daemon", "its programs", "VMM", "clients")
@@ -129,9 +134,11 @@ class Figures:
             f"  {workers:>2} clients: banger {ours:.1f}/s; {times}",
             f"     bare {bare:.1f}/s: ratio {ours / bare:.2f} {verdict}",
             f"     bare with TAP and rules {networked:.1f}/s: ratio {ours / networked:.2f}",
+            f"     a shell script with curl {script:.1f}/s: ratio {ours / script:.2f}",
             f"     CPU a start: banger {_cpu(parts, self.cpu)}",
             f"       bare {_bare_cpu(self.bare)}",
             f"       bare with TAP and rules {_bare_cpu(self.networked)}",
+            f"       a shell script with curl {_bare_cpu(self.script)}",
         ]
 
 
@@ -146,6 +153,7 @@ def run(rounds: int) -> list[str]:
                 parts = [
                     lambda w=workers, f=found: f.bare.append(_bare_turn(program, w)),
                     lambda w=workers, f=found: f.networked.append(_networked_turn(program, w)),
+                    lambda w=workers, f=found: f.script.append(_scripted_turn(program, w)),
                     lambda w=workers, f=found: _through_daemon(household, w, f),
                 ]
                 for part in parts if number % 2 == 0 else reversed(parts):
@@ -165,6 +173,10 @@ def run(rounds: int) -> list[str]:
 
 def _bare_turn(program: FirecrackerBinary, workers: int) -> Turn:
     return asyncio.run(turn(bare_starter(program), workers, VMS))
+
+
+def _scripted_turn(program: FirecrackerBinary, workers: int) -> Turn:
+    return asyncio.run(turn(scripted_starter(program), workers, VMS))
 
 
 def _networked_turn(program: FirecrackerBinary, workers: int) -> Turn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import os
 import shutil
@@ -157,7 +158,8 @@ def cpu_seconds(pid: int) -> tuple[float, float]:
 def _end(pids: list[int]) -> None:
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+        with contextlib.suppress(ChildProcessError):  # a script's, which has ended
+            os.waitpid(pid, 0)
 
 
 def _spec(top: Path) -> BootSpec:
