@@ -21,7 +21,7 @@ pid=$!
 until [ -S monitor.sock ]; do sleep 0.002; done
 while [ $# -gt 0 ]; do
     curl --silent --show-error --fail --unix-socket monitor.sock -X PUT \
-        -H 'Content-Type: application/json' -d "$2" "http://localhost$1"
+        -H 'Content-Type: application/json' -d "$2" "localhost$1"
     shift 2
 done
 echo $pid
