@@ -174,6 +174,21 @@ def forbidden(*_: object) -> bool:
     raise PermissionError(1, "Operation not permitted")
 
 
+def test_a_pid_that_is_anothers_by_now_is_left_alone(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = subprocess.Popen(["sleep", "60"])
+    try:
+        vm_id = naming.new_id()
+        gone = HostObject("process", "vmm", vm_id, Verdict.LEAKED, str(other.pid))
+        monkeypatch.setattr(prune, "_leaked", lambda objects: {gone})
+        assert prune.remove([gone], paths, UID, AsUser()) == [(gone, "")]
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
+
+
 async def test_rules_without_an_interface_are_leaked(
     paths: Paths, attached: list[tuple[str, Lease]]
 ) -> None:

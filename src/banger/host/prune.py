@@ -74,8 +74,11 @@ async def _remove_one(
             batch = [JailEnd(name, alias)]  # it is another user's, and root's to end
         case "process":
             pid = int(each.detail)
-            ticks = process.start_ticks(pid)
-            if ticks is not None and process.kill_exact(pid, ticks, signal.SIGKILL):
+            ticks, mark = process.start_ticks(pid), naming.process_name(uid, each.vm_id)
+            # The look was seconds ago, and the pid may be another's by now.
+            if ticks is None or not process.carries_mark(process.argv_of(pid), mark):
+                return
+            if process.kill_exact(pid, ticks, signal.SIGKILL):
                 process.wait_gone_blocking(pid, ticks, _END)
         case "interface":
             batch = [NatClear(name, alias), TapDelete(name, alias)]
