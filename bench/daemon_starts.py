@@ -4,8 +4,8 @@ The daemon's part is a whole start: journal, ``vm.json``, a TAP with its rules, 
 The bare part is what starts the same machine and nothing more (see ``bench.tiny_starts``); a
 second one beside it also makes a TAP and rules for each VM (``bench.hand_network``). Both are one
 Python process with all calls in one write; the third is the shell script that one writes by hand,
-without a network (``bench.shell_script``). Rates suffer
-from whatever else runs on the machine, CPU time a start hardly does: both are printed.
+without a network (``bench.shell_script``). Rates suffer from whatever else runs on the machine, CPU
+time a start hardly does: both are printed.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from bench.hand_network import hand_network
 from bench.shell_script import scripted_starter
 from bench.tiny_starts import (
     MEMORY,
+    Start,
     Turn,
     bare_starter,
     cpu_seconds,
@@ -151,9 +152,9 @@ def run(rounds: int) -> list[str]:
         for number in range(rounds):
             for workers, found in figures.items():
                 parts = [
-                    lambda w=workers, f=found: f.bare.append(_bare_turn(program, w)),
+                    lambda w=workers, f=found: f.bare.append(_turn(bare_starter(program), w)),
                     lambda w=workers, f=found: f.networked.append(_networked_turn(program, w)),
-                    lambda w=workers, f=found: f.script.append(_scripted_turn(program, w)),
+                    lambda w=workers, f=found: f.script.append(_turn(scripted_starter(program), w)),
                     lambda w=workers, f=found: _through_daemon(household, w, f),
                 ]
                 for part in parts if number % 2 == 0 else reversed(parts):
@@ -171,17 +172,13 @@ def run(rounds: int) -> list[str]:
     return lines
 
 
-def _bare_turn(program: FirecrackerBinary, workers: int) -> Turn:
-    return asyncio.run(turn(bare_starter(program), workers, VMS))
-
-
-def _scripted_turn(program: FirecrackerBinary, workers: int) -> Turn:
-    return asyncio.run(turn(scripted_starter(program), workers, VMS))
+def _turn(start: Start, workers: int) -> Turn:
+    return asyncio.run(turn(start, workers, VMS))
 
 
 def _networked_turn(program: FirecrackerBinary, workers: int) -> Turn:
     with hand_network() as network:
-        return asyncio.run(turn(networked_starter(program, network), workers, VMS))
+        return _turn(networked_starter(program, network), workers)
 
 
 def _through_daemon(household: Household, workers: int, found: Figures) -> None:

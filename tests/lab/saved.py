@@ -15,8 +15,9 @@ from tests.lab.control import Control
 from tests.lab.machine import GIVEN_SIZE, Files, Machine
 from tests.plugins import built_image
 
-#: Where the guest image lies in the lab host, and whence it comes before the save.
+#: Of the lab host: the file system of ``/root`` and ``/home``, by their own paths below it.
 MEMORY = "/lab/memory"
+#: Where the guest image lies there until a home gets it.
 IMAGE_FOLDER = f"{MEMORY}/image"
 #: Run once before the save, so that a session finds all in memory: the guest image and all files,
 #: because a drive's interrupts while guests run upset them, and the programs that tests run.

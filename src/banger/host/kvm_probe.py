@@ -77,7 +77,7 @@ def probe_kvm(
 ) -> KvmVerdict:
     """Find out what KVM can do, mostly within ten seconds (blocking), or recall it.
 
-    On a CPU that can virtualize, but is very slow, it may be a minute. ``kernel`` is what Linux
+    On a CPU that can virtualize, but is very slow, it may be minutes. ``kernel`` is what Linux
     is tried with, by default the newest image's or else the host's own. It is tried in QEMU, or
     in Firecracker where that alone is installed. The verdict is kept until the host boots again,
     or the VMM or the kernel changes; ``refresh`` forgets it.

@@ -40,7 +40,7 @@ class Privilege:
     _answered: ClassVar[dict[Path, int]] = {}
     #: What was found out about snapshots, by program.
     _snapshots: ClassVar[dict[Path, _Snapshots]] = {}
-    #: Held while either is asked for: whoever asks at the same time takes the same answer.
+    #: Held while a program is asked for the first time: who waits takes the same answer.
     _asking: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self, program: Path | None = None) -> None:

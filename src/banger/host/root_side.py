@@ -111,7 +111,7 @@ def install(uid: int, place: Place) -> list[Change]:
     for change in changes:
         if change.path.name == installation.COMPILED:
             _compile(change.path.parent)
-        elif change.content is None:
+        if change.content is None:
             change.path.chmod(change.mode)
         elif change.path.parent == place.sudoers_folder:
             _write_sudoers(change.path, change.content)
@@ -124,7 +124,6 @@ def _compile(folder: Path) -> None:
     """By the Python that runs it, which starts anew for each call and then writes nothing."""
     options = ("-q", "--invalidation-mode", "checked-hash")
     run_blocking(Command(("/usr/bin/python3", "-IS", "-m", "compileall", *options, str(folder))))
-    (folder / installation.COMPILED).chmod(0o755)
 
 
 def _write_sudoers(path: Path, content: bytes) -> None:

@@ -96,12 +96,8 @@ def _perform(call: Call, caller_uid: int) -> TapFacts:
             case HostsBlockSet():
                 hosts_file.set_block(caller_uid, call.entries)
                 return TapFacts("hosts", 0, "")
-            case JailStart():
-                return _start_jail(call, caller_uid)
-            case JailEnd():
-                from banger.privileged import jail  # a fifth of the time to start, for few calls
-
-                return jail.end(call, caller_uid)
+            case JailStart() | JailEnd():
+                return _jail(call, caller_uid)
             case ResolvedSet() | ResolvedClear():
                 _tell_resolved(call)
         return facts(call.name)
@@ -219,14 +215,17 @@ def _tell_resolved(call: ResolvedSet | ResolvedClear) -> None:
     resolved.tell(call, found.index, lambda arguments: _run("resolvectl", arguments, ""))
 
 
-def _start_jail(call: JailStart, caller_uid: int) -> TapFacts:
+def _jail(call: JailStart | JailEnd, caller_uid: int) -> TapFacts:
+    # Imported here because few calls need it, and it is a fifth of the time to start.
+    from banger.privileged import jail
+
+    if isinstance(call, JailEnd):
+        return jail.end(call, caller_uid)
     if call.tap:
         found = facts(call.name)
         _refuse_foreign(found, call.alias)
         if not found.index:
             raise CallFailed("failed", f"there is no interface {call.name}")
-    from banger.privileged import jail
-
     return jail.start(call, caller_uid, _run_inside)
 
 

@@ -60,10 +60,7 @@ def _unsafe_alone(place: Path) -> str:
 
 def unsafe_folder(prefix: Path) -> str:
     """The same for everything in the folder: the first reason, empty if all is well."""
-    reason = unsafe(prefix)
-    for place in _below(prefix):
-        reason = reason or _unsafe_alone(place)
-    return reason
+    return unsafe(prefix) or next(filter(None, map(_unsafe_alone, _below(prefix))), "")
 
 
 def _below(folder: Path) -> Iterator[Path]:
@@ -86,12 +83,11 @@ def differences(prefix: Path, wanted: Iterable[tuple[str, bytes]]) -> Iterator[s
         if found != content:
             yield f"{place} is not of this banger"
     for place in _below(prefix):
-        known = source_of(place.relative_to(prefix)) in expected
-        if not place.is_dir() and not known:
+        if not place.is_dir() and _source_of(place.relative_to(prefix)) not in expected:
             yield f"{place} does not belong there"
 
 
-def source_of(name: Path) -> str:
+def _source_of(name: Path) -> str:
     """The file whose text counts for ``name``: what Python compiled belongs to its source.
 
     The compiled form holds a digest of it and is not used for any other (PEP 552); what else is
