@@ -243,14 +243,17 @@ async def test_the_fast_profile_is_whole(vm: VM, tmp_path: Path) -> None:
     assert "demo" in await guest.run("journalctl --no-pager -u demo")
     assert await guest.run("sudo -u nobody id -un; sudo id -un") == "nobody\nroot"
     # Ordinary users are not shut out.
-    assert await guest.run("test ! -e /run/nologin && echo open") == "open"
+    assert await guest.run("test ! -e /run/nologin && echo open; stat -c %a /dev/fuse") == (
+        "open\n666"
+    )
 
     # What the user changes is kept, however often banger writes its own lines again.
     await guest.run(
         "echo 'ssh-ed25519 AAAAuser mine' >>/root/.ssh/authorized_keys;"
         "echo '10.9.9.9 database' >>/etc/hosts;"
         "printf '/dev/vdb /home ext4 defaults 0 2\\n/dev/vdc /var ext4 defaults 0 2\\n' "
-        ">>/etc/fstab; cd /root && echo kept >file; cd /work && echo kept >file; sync"
+        ">>/etc/fstab; printf '#!/bin/sh\necho ran >/run/user-script\n' >/etc/rc.local;"
+        "chmod 755 /etc/rc.local; cd /root && echo kept >file; cd /work && echo kept >file; sync"
     )
     asyncio.get_running_loop().create_task(guest.status_of("reboot")).add_done_callback(
         lambda task: task.exception()
@@ -262,6 +265,8 @@ async def test_the_fast_profile_is_whole(vm: VM, tmp_path: Path) -> None:
     await guest.ready()
     assert await guest.settled() == "running"
     assert await guest.run("cat file; cd /work && cat file; hostname") == "kept\nkept\nnew-name"
+    # The generator that reads this script is left out only while there is none.
+    assert await guest.run("cat /run/user-script") == "ran"
     assert await guest.run("getent hosts database new-name | awk '{print $1}'") == (
         "10.9.9.9\n127.0.1.1"
     )

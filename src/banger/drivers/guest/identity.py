@@ -14,7 +14,7 @@ import shlex
 from banger.drivers.guest.base import Identity
 from banger.drivers.guest.dropbear import dropbear_key
 from banger.drivers.guest.guest_files import compiled, guest_file
-from banger.drivers.guest.profiles import FAST, check_profile, masked_units
+from banger.drivers.guest.profiles import FAST, FAST_GENERATORS, check_profile, masked_units
 from banger.errors import InvalidInput
 from banger.host import cpio
 
@@ -27,6 +27,7 @@ _AGENT = tuple(
 )
 _CACHE = "banger/run/banger/agent/__pycache__"
 _UNITS = "banger/run/systemd/system"
+_GENERATOR = "banger/run/systemd/system-generators/systemd-{}-generator"
 
 
 def identity_archive(identity: Identity, *, now: int) -> bytes:
@@ -64,6 +65,7 @@ def settings_text(identity: Identity, now: int) -> str:
         "PROFILE": identity.profile,
         "WORK_DISK": "1" if identity.work_disk else "",
         "CLOCK": str(now),
+        "GENERATORS": " ".join(f"{name}:{file}" for name, file in FAST_GENERATORS.items() if file),
     }
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
 
@@ -103,6 +105,7 @@ def _run_tree(profile: str) -> list[cpio.Entry]:
         ),
     ]
     if profile == FAST:
+        entries += [cpio.link(_GENERATOR.format(name), "/dev/null") for name in FAST_GENERATORS]
         journal = "banger/run/systemd/journald.conf.d/banger.conf"
         entries.append(cpio.file(journal, guest_file("journald.conf")))
         # This file shuts out ordinary users until systemd-user-sessions, here masked, has run.

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from banger.drivers.guest.base import Identity
 from banger.drivers.guest.identity import hosts_text, identity_archive, settings_text
-from banger.drivers.guest.profiles import masked_units
+from banger.drivers.guest.profiles import FAST_GENERATORS, masked_units
 from banger.errors import InvalidInput
 from banger.model.network import Lease
 from tests.unit.host.test_cpio import parse
@@ -69,6 +69,14 @@ def test_masks_are_links_to_nowhere(profile: str) -> None:
         assert stat.S_ISLNK(mode)
         assert target == b"/dev/null"
     assert ("banger/run/systemd/system/ssh.service.d/banger.conf" in files) == (profile == "fast")
+
+
+def test_only_fast_leaves_generators_out() -> None:
+    folder = "banger/run/systemd/system-generators"
+    for profile, names in (("standard", set()), ("fast", set(FAST_GENERATORS))):
+        files = files_of(dataclasses.replace(IDENTITY, profile=profile))
+        links = {name: data for name, (_, data) in files.items() if f"{folder}/" in name}
+        assert links == {f"{folder}/systemd-{name}-generator": b"/dev/null" for name in names}
 
 
 def test_folders_come_first() -> None:
