@@ -49,14 +49,23 @@ def test_the_bare_guest_of_the_probe_needs_no_file(
     monkeypatch.setattr(kvm_probe, "run_trial", emulated)
     vmm = kvm_probe._vmm_to_try(Paths.from_environment({"HOME": str(tmp_path)}, 0))
     assert vmm is not None
-    kvm_probe._try_guests(vmm, None, None)
+    kvm_probe._try_guests(vmm, None)
     assert [trial.passed for trial in trials] == [True], trials
+
+
+@needs("image")
+def test_a_booted_linux_is_recognised(built_image: Path) -> None:
+    argv = qemu_argv("tcg", "max", kvm_probe.MACHINE, built_image / "vmlinux")
+    trial = run_trial(argv, kvm_probe._LINUX_LIVES, 60)
+    assert trial.passed, trial
+    # Few words, for each costs time, but some: whoever is silent is given up.
+    assert 3 <= len(trial.console.splitlines()) < 40, trial.console
 
 
 @needs("firecracker", "bare-kvm")
 def test_firecracker_proves_kvm_where_qemu_is_missing() -> None:
     vmm = kvm_probe._Trier("Firecracker", firecracker_program().path, elf=True)
-    verdict = kvm_probe._try_guests(vmm, None, None)
+    verdict = kvm_probe._try_guests(vmm, None)
     assert verdict.level is KvmLevel.BARE_ELF, verdict
 
 

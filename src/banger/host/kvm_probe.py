@@ -40,12 +40,10 @@ CPU = "host"
 #: For the bare guest: a CPU model that asks for little, so that a failure is KVM's own.
 _BARE_CPU = "qemu64"
 _GREETING = "banger: a bare guest runs"
-#: A kernel that says one of these has set up memory, interrupts, clock and processes.
-_LINUX_LIVES = (
-    r"Run \S+ as init process|Kernel panic - not syncing: (VFS|No working init|Attempted to kill)"
-)
+#: Without a root to mount, a kernel ends so once it has set up memory, interrupts and processes.
+_LINUX_LIVES = r"Kernel panic - not syncing: (VFS|No working init|Attempted to kill)"
 #: Counts up whenever the way of probing changes, so that old verdicts are dropped.
-_VERSION = 2
+_VERSION = 3
 
 
 class KvmLevel(StrEnum):
@@ -72,9 +70,7 @@ class KvmVerdict:
         return self.level is KvmLevel.LINUX
 
 
-def probe_kvm(
-    paths: Paths, kernel: Path | None = None, initrd: Path | None = None, *, refresh: bool = False
-) -> KvmVerdict:
+def probe_kvm(paths: Paths, kernel: Path | None = None, *, refresh: bool = False) -> KvmVerdict:
     """Find out what KVM can do, mostly within ten seconds (blocking), or recall it.
 
     On a CPU that can virtualize, but is very slow, it may be minutes. ``kernel`` is what Linux
@@ -90,10 +86,10 @@ def probe_kvm(
         nothing = "neither QEMU nor Firecracker is installed, so no guest could be tried"
         return KvmVerdict(verdict.level, nothing)
     kernel = kernel or kernel_to_try(paths)
-    key = _key(vmm.program, kernel, initrd)
+    key = _key(vmm.program, kernel)
     known = {} if refresh else _recall(paths.kvm_verdict)
     if key not in known:
-        known[key] = _try_guests(vmm, kernel, initrd)
+        known[key] = _try_guests(vmm, kernel)
         _remember(paths, known)
     return known[key]
 
@@ -133,13 +129,13 @@ class _Trier:
     elf: bool
 
     def argv(
-        self, kernel: Path, initrd: Path | None = None, *, bare: bool = False
+        self, kernel: Path, *, bare: bool = False
     ) -> contextlib.AbstractContextManager[tuple[str, ...]]:
         """The command that boots Linux as the VMM's driver would, or a ``bare`` guest."""
         if self.elf:
-            return firecracker_argv(self.program, kernel, initrd)
+            return firecracker_argv(self.program, kernel)
         cpu, machine = (_BARE_CPU, "microvm") if bare else (CPU, MACHINE)
-        return contextlib.nullcontext(qemu_argv("kvm", cpu, machine, kernel, initrd))
+        return contextlib.nullcontext(qemu_argv("kvm", cpu, machine, kernel))
 
 
 def _vmm_to_try(paths: Paths) -> _Trier | None:
@@ -159,7 +155,7 @@ def _patience() -> float:
     return 1.0 if _CAPABLE.isdisjoint(words) else _PATIENCE
 
 
-def _try_guests(vmm: _Trier, kernel: Path | None, initrd: Path | None) -> KvmVerdict:
+def _try_guests(vmm: _Trier, kernel: Path | None) -> KvmVerdict:
     patience = _patience()
     bare = tiny_guest(f"{_GREETING}\n".encode())
     with in_memory("banger-kvm", bare) as guest, vmm.argv(guest, bare=True) as argv:
@@ -171,7 +167,7 @@ def _try_guests(vmm: _Trier, kernel: Path | None, initrd: Path | None) -> KvmVer
     if kernel is None or (vmm.elf and not _is_elf(kernel)):
         untried = f"{ran}; there is no kernel yet to try Linux with"
         return KvmVerdict(KvmLevel.BARE_ELF, untried, first.seconds)
-    with vmm.argv(kernel, initrd) as argv:
+    with vmm.argv(kernel) as argv:
         second = run_trial(argv, _LINUX_LIVES, LINUX_TIMEOUT * patience)
     seconds = first.seconds + second.seconds
     if not second.passed:
@@ -197,9 +193,9 @@ def _detail(trial: Trial) -> str:
     return f"{trial.messages}\n{trial.console}".strip()
 
 
-def _key(program: Path, kernel: Path | None, initrd: Path | None) -> str:
+def _key(program: Path, kernel: Path | None) -> str:
     parts = [str(_VERSION), process.boot_id()]
-    for path in (program, kernel, initrd):
+    for path in (program, kernel):
         status = path.stat() if path is not None else None
         parts.append(f"{path} {status.st_size} {status.st_mtime_ns}" if status else "-")
     return "\n".join(parts)

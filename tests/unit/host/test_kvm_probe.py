@@ -60,11 +60,11 @@ def play(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Play:
 
 def test_linux_is_proved_by_booting_it(paths: Paths, kernel: Path, play: Play) -> None:
     commands = play(PASSED, PASSED)
-    verdict = probe_kvm(paths, kernel, kernel)
+    verdict = probe_kvm(paths, kernel)
     assert verdict.level is KvmLevel.LINUX
     assert verdict.boots_linux
     assert all("kvm" in command for command in commands)
-    assert commands[1][-2:] == ("-initrd", str(kernel))
+    assert str(kernel) in commands[1]
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,6 @@ def test_linux_is_tried_as_the_driver_runs_it() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "[    1.0] Run /init as init process",
         "[    1.0] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)",
         "[    1.0] Kernel panic - not syncing: No working init found.",
         "[    1.0] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000000",
