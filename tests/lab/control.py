@@ -14,6 +14,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from tests.lab.machine import SPEED
+
 #: Seconds beyond a command's own limit until the lab host counts as stalled.
 GRACE = 30.0
 
@@ -51,9 +53,9 @@ class Control:
             self._changed.notify_all()
 
     def request(self, timeout: float, **fields: Any) -> dict[str, Any]:
-        """Send one request and wait for its answer. Raises ``LabStalled``."""
+        """Send one request and wait for its answer, ``timeout`` seconds. Raises ``LabStalled``."""
         number = next(self._ids)
-        data = json.dumps({"id": number, "timeout": timeout, **fields}).encode() + b"\n"
+        data = json.dumps({"id": number, "timeout": timeout * SPEED, **fields}).encode() + b"\n"
         with self._sending:
             try:
                 self._socket.sendall(data)

@@ -40,7 +40,8 @@ def until(banger: LabHome, name: str, state: str, code: str) -> dict[str, Any]:
 @pytest.mark.timeout(900)
 def test_the_whole_life_of_snapshots(banger: LabHome) -> None:
     shell = banger.session.shell
-    banger.ok("run", "--name", "web", "--memory", "256M", "--overlay-size", SMALL)
+    sizes = ("--vcpu", "1", "--memory", "256M", "--overlay-size", SMALL)
+    banger.ok("run", "--name", "web", *sizes)
     web = show(banger, "web")
     assert web["storage"] == "dm_snapshot"  # by itself
     marks = shell("dmsetup info -c --noheadings -o name,uuid").split()

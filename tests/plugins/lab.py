@@ -11,15 +11,16 @@ from pathlib import Path
 import pytest
 
 from tests.lab.control import LabStalled
+from tests.lab.machine import SPEED
 from tests.lab.session import Session
 from tests.plugins.guards import home_environment
 from tests.plugins.home import TIMEOUT, CommandLine
 
 #: Seconds for a command there at most: everything takes about ten times as long.
 LAB_TIMEOUT = 360.0
-#: Seconds for a guest to boot there, below the above; with a distribution's own initrd a slow
-#: machine takes 150.
-START_TIMEOUT = "300"
+#: The lab's seconds for a guest to boot there, below the above; with a distribution's own initrd a
+#: slow machine takes 150 of ours.
+START_TIMEOUT = f"{300 * SPEED:g}"
 _LOGS = """tail -c 6000 $0/state/banger/bangerd.log
 for log in $0/state/banger/vms/*/*.log; do echo; echo "-- $log"; tail -c 3000 $log; done
 echo; echo '-- dmesg'; dmesg | tail -n 15"""

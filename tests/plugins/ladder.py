@@ -12,6 +12,8 @@ from tests import requirements
 
 #: The cheap and telling rungs come first. Each has its time limit in seconds.
 RUNGS = {"style": 300, "unit": 60, "contract": 120, "integration": 600, "e2e": 900, "lab": 1200}
+#: Of the lab's files the long ones first: two processes take file after file and end together.
+LONGEST = ("test_jail.py", "test_host.py", "test_firecracker_linux.py", "test_user.py")
 TESTS = Path(__file__).parents[1]
 
 PASSED: Counter[str] = Counter()
@@ -21,6 +23,15 @@ NEEDS: pytest.StashKey[tuple[str, ...]] = pytest.StashKey()
 def rung_of(path: Path) -> str:
     """The rung a test file belongs to: the folder below ``tests``."""
     return path.relative_to(TESTS).parts[0] if path.is_relative_to(TESTS) else ""
+
+
+def place(path: Path) -> tuple[int, int]:
+    """Where the tests of a file stand: by rung, in the lab by length; else as they were found."""
+    rung = rung_of(path)
+    number = list(RUNGS).index(rung) if rung in RUNGS else -1
+    if rung != "lab":
+        return number, 0
+    return number, LONGEST.index(path.name) if path.name in LONGEST else len(LONGEST)
 
 
 def _needs_of(item: pytest.Item) -> tuple[str, ...]:
@@ -37,10 +48,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for capability in item.stash[NEEDS]:
             if capability in declared:
                 item.add_marker(getattr(pytest.mark, capability))
-    order = list(RUNGS)
-    items.sort(
-        key=lambda item: order.index(rung_of(item.path)) if rung_of(item.path) in order else -1
-    )
+    items.sort(key=lambda item: place(item.path))
 
 
 @pytest.hookimpl(tryfirst=True)

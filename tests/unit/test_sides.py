@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
-from tests.plugins.ladder import TESTS
+from tests.plugins.ladder import LONGEST, RUNGS, TESTS, place
 from tests.plugins.sides import HOST, side_of
 
 
@@ -22,3 +24,13 @@ from tests.plugins.sides import HOST, side_of
 )
 def test_what_stays_in_one_process(nodeid: str, side: str) -> None:
     assert side_of(nodeid, TESTS.parent) == side
+
+
+def test_rungs_climb_and_the_labs_long_files_come_first() -> None:
+    files = [sorted((TESTS / rung).rglob("test_*.py")) for rung in RUNGS]
+    places = [[place(path) for path in found] for found in files]
+    assert all(places)
+    for lower, upper in itertools.pairwise(places):
+        assert max(lower) < min(upper)
+    lab = sorted(files[-1], key=place)
+    assert [path.name for path in lab[: len(LONGEST)]] == list(LONGEST)
