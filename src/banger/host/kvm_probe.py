@@ -40,8 +40,10 @@ CPU = "host"
 #: For the bare guest: a CPU model that asks for little, so that a failure is KVM's own.
 _BARE_CPU = "qemu64"
 _GREETING = "banger: a bare guest runs"
-#: Without a root to mount, a kernel ends so once it has set up memory, interrupts and processes.
-_LINUX_LIVES = r"Kernel panic - not syncing: (VFS|No working init|Attempted to kill)"
+#: A kernel that says one of these has set up memory, interrupts, clock and processes.
+_LINUX_LIVES = (
+    r"Run \S+ as init process|Kernel panic - not syncing: (VFS|No working init|Attempted to kill)"
+)
 #: Counts up whenever the way of probing changes, so that old verdicts are dropped.
 _VERSION = 3
 

@@ -242,6 +242,7 @@ def test_linux_is_tried_as_the_driver_runs_it() -> None:
 @pytest.mark.parametrize(
     "line",
     [
+        "[    1.0] Run /init as init process",
         "[    1.0] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)",
         "[    1.0] Kernel panic - not syncing: No working init found.",
         "[    1.0] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000000",
