@@ -23,15 +23,14 @@ def with_rates(before: Sequence[StatsView], after: Sequence[StatsView]) -> list[
     None where there is nothing to compare with.
     """
     earlier = {one["id"]: one for one in before}
-    return [_rated(earlier.get(one["id"]), one) for one in after]
+    return [rated(earlier.get(one["id"]), one) for one in after]
 
 
-def _rated(before: StatsView | None, after: StatsView) -> JSONObject:
+def rated(before: StatsView | None, after: StatsView) -> JSONObject:
+    """``after`` with the rates since ``before``, as ``with_rates`` describes them."""
     shown: JSONObject = dict(after)
-    seconds = 0.0
-    if before is not None and before["started_at"] == after["started_at"]:
-        seconds = after["read_at"] - before["read_at"]
-    cpu = _rate(before, after, "cpu_seconds", seconds)
+    seconds = _seconds(before, after)
+    cpu = cpu_rate(before, after)
     shown["cpu_percent"] = None if cpu is None else round(100 * cpu, 1)
     shown["vcpu_percent"] = None if cpu is None else round(100 * cpu / after["vcpus"], 1)
     for counter, name in RATES.items():
@@ -39,6 +38,18 @@ def _rated(before: StatsView | None, after: StatsView) -> JSONObject:
         shown[name] = None if rate is None else round(rate)
     shown["interval_seconds"] = round(seconds, 3)
     return shown
+
+
+def cpu_rate(before: StatsView | None, after: StatsView) -> float | None:
+    """The cores that were busy since ``before``; None where that is of another boot."""
+    return _rate(before, after, "cpu_seconds", _seconds(before, after))
+
+
+def _seconds(before: StatsView | None, after: StatsView) -> float:
+    """Between two looks at the same boot; else 0."""
+    if before is None or before["started_at"] != after["started_at"]:
+        return 0.0
+    return after["read_at"] - before["read_at"]
 
 
 def _rate(

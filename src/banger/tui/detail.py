@@ -96,11 +96,11 @@ class Detail(Vertical):
         columns = self.size.width
         name = TABS[self.tab]
         if name == "Overview":
-            self.page.show(overview(world, vm, tones, columns, self._now()).made)
+            self.page.show(overview(world, vm, tones, columns, self._now()))
         elif name == "Network":
-            self.page.show(network(world, vm, tones).made)
+            self.page.show(network(world, vm, tones))
         elif name == "Disk":
-            self.page.show(disk(world, vm, tones, columns).made)
+            self.page.show(disk(world, vm, tones, columns))
         elif name == "Events":
             self.page.show(happenings(world, vm, tones, self._now()), at_end=True)
 

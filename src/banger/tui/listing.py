@@ -10,10 +10,10 @@ from rich.style import Style
 from textual import events
 from textual.geometry import Size
 from textual.message import Message
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from banger.cli.text import pad, shorten
+from banger.tui.lines import Lines
 from banger.tui.themes import Tones
 
 
@@ -58,7 +58,7 @@ def fit(columns: Sequence[Column], width: int) -> list[tuple[Column, int]]:
     return fitted
 
 
-class Listing(ScrollView, can_focus=True, inherit_bindings=False):
+class Listing(Lines, inherit_bindings=False):
     """``cell(id, column, width)`` gives the texts; ids stand for the objects."""
 
     class Moved(Message):
@@ -162,19 +162,19 @@ class Listing(ScrollView, can_focus=True, inherit_bindings=False):
     def render_line(self, y: int) -> Strip:
         width, tones = self.size.width, self._tones
         if tones is None:
-            return Strip.blank(width, self.rich_style)
+            return Strip.blank(width, self.base)
         if y == 0:
             return self._head(width, tones)
         index = round(self.scroll_y) + y - 1
         if not self.items and y == 2:
             text = pad(shorten(f"  {self.empty}", width), width)
-            return Strip([Segment(text, self.rich_style + tones["dim"])], width)
+            return Strip([Segment(text, self.base + tones["dim"])], width)
         if index >= len(self.items):
-            return Strip.blank(width, self.rich_style)
+            return Strip.blank(width, self.base)
         return self._row(index, width, tones)
 
     def _head(self, width: int, tones: Tones) -> Strip:
-        style = self.rich_style + tones["dim"] + Style(bold=True)
+        style = self.base + tones["dim"] + Style(bold=True)
         text = " "
         for column, columns in self._fitted:
             title = column.title + ("↓" if column.key == self.sorted_by else "")
@@ -183,7 +183,7 @@ class Listing(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _row(self, index: int, width: int, tones: Tones) -> Strip:
         item = self.items[index]
-        base = self.rich_style
+        base = self.base
         if index == self.index:
             base += tones.cursor if self.has_focus else tones.faint_cursor
         mark = MARK if item in self.marked else " "

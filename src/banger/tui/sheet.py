@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from rich.console import RenderableType
 from rich.segment import Segment
-from rich.style import Style
 from textual import events
 from textual.geometry import Size
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from banger.tui.lines import Lines
 
-class Sheet(ScrollView, can_focus=True):
+
+class Sheet(Lines):
     """Shows one renderable; ``show`` replaces it and keeps the place."""
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's word
@@ -33,23 +33,24 @@ class Sheet(ScrollView, can_focus=True):
             return
         console = self.app.console
         options = console.options.update(width=width, height=None, highlight=False)
+        before = self._lines
         self._lines = console.render_lines(self._content, options, pad=False, new_lines=False)
         size = Size(width, len(self._lines))
         if size != self.virtual_size:
             self.virtual_size = size
-        self.refresh()
+            self.refresh()
+            return
+        for number, (old, new) in enumerate(zip(before, self._lines, strict=False)):
+            if old != new:
+                self.refresh_line(number)
 
     def on_resize(self, _event: events.Resize) -> None:
         self._typeset()
 
     def render_line(self, y: int) -> Strip:
-        width, base = self.size.width, self.rich_style
+        width, base = self.size.width, self.base
         index = round(self.scroll_y) + y
         if index >= len(self._lines):
             return Strip.blank(width, base)
         line = Strip(self._lines[index]).apply_style(base)
         return line.adjust_cell_length(width, base).crop(0, width)
-
-
-#: The style of nothing, for texts whose tone is empty.
-PLAIN = Style()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -10,7 +11,7 @@ from banger.cli.reach import reached_at
 from banger.client.views import VMView
 from banger.tui.glyphs import curve, fill_tone, look
 from banger.tui.listing import Cell, Column
-from banger.tui.world import History, World
+from banger.tui.world import History, Use, World
 
 COLUMNS = (
     Column("name", "NAME", 12, grow=True),
@@ -24,7 +25,7 @@ COLUMNS = (
 ORDERS = ("name", "state", "cpu", "memory", "overlay", "address", "created")
 #: What asks for attention comes first.
 _STATE_ORDER = ("failed", "creating", "starting", "stopping", "deleting", "running", "paused")
-_GIB = 1 << 30
+_NO_USE = Use(None, None, 0)
 
 
 def overlay_fill(vm: VMView) -> float:
@@ -63,10 +64,10 @@ def _figure(world: World, vm: VMView, key: str, width: int) -> Cell:
     if figures is None or history is None:
         return "-", "dim"
     if key == "cpu":
-        percent = figures["vcpu_percent"]
+        percent = figures.percent
         number = "" if percent is None else f"{percent:.0f}%"
         return f"{curve(history.cpu, width - 5, 100.0)} {number:>4}", _cpu_tone(percent)
-    size = short_size(figures["resident_bytes"])
+    size = short_size(figures.resident)
     return f"{curve(history.memory, width - 6, memory_top(vm, history))} {size:>5}", ""
 
 
@@ -85,27 +86,28 @@ def _state_rank(vm: VMView) -> int:
 
 
 def _keys(world: World) -> dict[str, Callable[[VMView], Any]]:
-    def figure(name: str) -> Callable[[VMView], Any]:
-        return lambda vm: -((world.figures.get(vm["id"]) or {}).get(name) or 0)
+    def use(vm: VMView) -> Use:
+        return world.figures.get(vm["id"], _NO_USE)
 
     return {
         "name": lambda vm: _natural(vm["name"]),
         "state": _state_rank,
-        "cpu": figure("cpu_percent"),
-        "memory": figure("resident_bytes"),
+        "cpu": lambda vm: -(use(vm).cores or 0.0),
+        "memory": lambda vm: -use(vm).resident,
         "overlay": lambda vm: -overlay_fill(vm),
         "address": lambda vm: _natural(reached_at(vm)),
         "created": lambda vm: vm["created_at"],
     }
 
 
-def _natural(text: str) -> list[tuple[bool, int, str]]:
-    """``web-2`` before ``web-10``."""
-    return [
+@functools.lru_cache(maxsize=8192)
+def _natural(text: str) -> tuple[tuple[bool, int, str], ...]:
+    """``web-2`` before ``web-10``; the same names come again with every drawing."""
+    return tuple(
         (not part.isdigit(), int(part) if part.isdigit() else 0, part)
         for part in re.split(r"(\d+)", text)
         if part
-    ]
+    )
 
 
 def matches(vm: VMView, words: Iterable[str]) -> bool:
@@ -121,7 +123,7 @@ def matches(vm: VMView, words: Iterable[str]) -> bool:
 def arrange(world: World, filter_text: str, order: str) -> list[str]:
     """The ids of the VMs to show, in their order."""
     words = filter_text.lower().split()
-    vms = [vm for vm in world.vms.values() if matches(vm, words)]
+    vms = [vm for vm in world.vms.values() if not words or matches(vm, words)]
     keys = _keys(world)
     if order == "name":
         vms.sort(key=keys["name"])

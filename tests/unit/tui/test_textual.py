@@ -16,8 +16,8 @@ import banger.tui
 FOLDER = Path(next(iter(banger.tui.__path__)))
 #: What a subclass is meant to define.
 MEANT = {
-    "compose", "render", "render_line", "check_action", "virtual_size", "get_default_screen",
-    "theme", "watch_has_focus",
+    "compose", "render", "render_line", "render_lines", "check_action", "virtual_size",
+    "get_default_screen", "theme", "watch_has_focus",
 }  # fmt: skip
 
 

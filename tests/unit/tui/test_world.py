@@ -111,10 +111,15 @@ def test_figures_and_totals() -> None:
         stats = cast("StatsView", stats_of(cast("dict[str, Any]", vm), look_number))
         world.apply(Figures([stats]), float(look_number))
     assert list(world.history[vm["id"]].cpu) == [25.0, 25.0]
+    traffic = world.traffic(vm["id"])
+    assert traffic is not None
+    assert (traffic["received_rate"], traffic["sent_rate"]) == (5000, 3000)
+    assert traffic["disk_written_rate"] == 2 << 20
     sums = totals(world)
     assert (sums.vms, sums.running, sums.failed, sums.vcpus, sums.cpu) == (2, 1, 1, 2, 0.5)
     world.apply(event("vm", {**vm, "state": "stopped", "generation": 9}), 4.0)
     assert vm["id"] not in world.figures
+    assert world.traffic(vm["id"]) is None
     assert vm["id"] not in world.history
 
 

@@ -62,8 +62,7 @@ class ImageScreen(ListScreen):
 
     def about_chosen(self) -> RenderableType:
         chosen, ui = self.chosen, self.ui
-        page = image_page(ui.world, chosen, ui.tones, ui.now()) if chosen else Page(ui.tones)
-        return page.made
+        return image_page(ui.world, chosen, ui.tones, ui.now()) if chosen else Page(ui.tones)
 
     def cell(self, item: str, column: Column) -> Cell:
         image = self.ui.world.images.get(item)

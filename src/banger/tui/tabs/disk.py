@@ -31,7 +31,7 @@ def disk(world: World, vm: VMView, tones: Tones, columns: int) -> Page:
     page.row("image", f"{vm['image'] or 'own files'} {vm['image_id']}".strip())
     page.row("files", vm["directory"])
     page.gap()
-    figures = world.figures.get(vm["id"])
+    figures = world.traffic(vm["id"])
     if figures is None or figures.get("disk_read_bytes") is None:
         page.row("traffic", "nobody counts it" if figures else "it does not run", "dim")
         return page

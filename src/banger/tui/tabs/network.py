@@ -31,7 +31,7 @@ def network(world: World, vm: VMView, tones: Tones) -> Page:
         ports = f"{forward['host_port']} → {forward['guest_port']}/{forward['protocol']}"
         page.row(title, ports)
     page.gap()
-    figures = world.figures.get(vm["id"])
+    figures = world.traffic(vm["id"])
     if figures is None or figures.get("received_bytes") is None:
         page.row("traffic", "nobody counts it" if figures else "it does not run", "dim")
         return page

@@ -65,11 +65,11 @@ def _figures(page: Page, world: World, vm: VMView, columns: int) -> None:
     width = max(8, min(columns - 20, 60))
     tones = page.tones
     if figures is not None and history is not None:
-        percent = figures["vcpu_percent"]
+        percent = figures.percent
         cpu = Text(curve(history.cpu, width, 100.0), tones["good"])
         page.drawn("CPU", cpu.append("" if percent is None else f" {percent:.0f}%", tones[""]))
         memory = Text(curve(history.memory, width, memory_top(vm, history)), tones["busy"])
-        page.drawn("memory", memory.append(f" {format_size(figures['resident_bytes'])}", tones[""]))
+        page.drawn("memory", memory.append(f" {format_size(figures.resident)}", tones[""]))
     used = Text(bar(fill, width), tones[fill_tone(fill) or "dim"])
     sizes = f" {format_size(vm['overlay_used_bytes'])} of {format_size(vm['overlay_bytes'])}"
     page.drawn("overlay", used.append(sizes, tones[""]))
