@@ -8,7 +8,6 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -156,7 +155,7 @@ def _link(name: str) -> Change:
 
 def _folder_link(folder: Path, call: JailStart) -> JailStart:
     (folder / "way").symlink_to(folder)
-    return replace(call, drives=(f"rw:root:{folder}/way/drive",))
+    return call.replaced(drives=(f"rw:root:{folder}/way/drive",))
 
 
 def _second_name(folder: Path, call: JailStart) -> JailStart:
@@ -184,7 +183,7 @@ def _fifo(name: str) -> Change:
 
 
 def _file(folder: Path, call: JailStart) -> JailStart:
-    return replace(call, console_input=f"{folder}/metrics")
+    return call.replaced(console_input=f"{folder}/metrics")
 
 
 def _other_program(name: str) -> Change:
@@ -217,12 +216,12 @@ def _other_program(name: str) -> Change:
         (_other_program("firecracker"), "not the release"),
         (_other_program("jailer"), "not the release"),
         (_huge_kernel, "at most"),
-        (lambda _, call: replace(call, kernel="/etc/shadow"), "ermission denied"),
-        (lambda _, call: replace(call, drives=("rw:root:/etc/passwd",)), "ermission denied"),
-        (lambda _, call: replace(call, drives=("ro:root:/etc/passwd",)), "belongs to user 0"),
-        (lambda _, call: replace(call, drives=("ro:root:/proc/version",)), "no file of a disk"),
-        (lambda _, call: replace(call, console_log="/proc/self/fd/1"), "ot a directory"),
-        (lambda _, call: replace(call, tap=True), "there is no interface"),
+        (lambda _, call: call.replaced(kernel="/etc/shadow"), "ermission denied"),
+        (lambda _, call: call.replaced(drives=("rw:root:/etc/passwd",)), "ermission denied"),
+        (lambda _, call: call.replaced(drives=("ro:root:/etc/passwd",)), "belongs to user 0"),
+        (lambda _, call: call.replaced(drives=("ro:root:/proc/version",)), "no file of a disk"),
+        (lambda _, call: call.replaced(console_log="/proc/self/fd/1"), "ot a directory"),
+        (lambda _, call: call.replaced(tap=True), "there is no interface"),
     ],
 )
 def test_what_a_caller_may_not_have(
@@ -236,7 +235,7 @@ def test_what_a_caller_may_not_have(
 def test_another_users_tap_is_not_given(call: JailStart) -> None:
     subprocess.run(["ip", "tuntap", "add", call.name, "mode", "tap"], check=True)
     try:
-        refused(replace(call, tap=True), "carries no mark")
+        refused(call.replaced(tap=True), "carries no mark")
     finally:
         subprocess.run(["ip", "link", "delete", call.name], check=True)
 

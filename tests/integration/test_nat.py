@@ -11,7 +11,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -64,7 +64,7 @@ class Guest:
         )
 
     def apply(self, **changes: object) -> None:
-        execute.perform([replace(self.call, **changes)], self.uid)  # type: ignore[arg-type]
+        execute.perform([self.call.replaced(**changes)], self.uid)
 
     def clear(self) -> None:
         execute.perform([NatClear(self.call.name, self.call.alias)], self.uid)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
 
+from banger.privileged.frozen import Frozen
 from banger.privileged.jail_calls import JailEnd, JailStart
 
 #: Both sides compare it: a mismatch is an error, never a guess.
 CATALOGUE_VERSION = 3
 
 
-@dataclass(frozen=True, slots=True)
-class TapCreate:
+class TapCreate(Frozen):
     """Make a TAP owned by ``owner_uid``, marked with ``alias``, up and addressed.
 
     ``host_address`` is the host's end with its prefix length (``10.208.0.1/30``). The guest
@@ -27,8 +26,7 @@ class TapCreate:
     guest_mac: str
 
 
-@dataclass(frozen=True, slots=True)
-class TapRestore:
+class TapRestore(Frozen):
     """Mark, address and raise a TAP again as ``TapCreate`` had; one that is gone stays gone."""
 
     name: str
@@ -38,23 +36,20 @@ class TapRestore:
     guest_mac: str
 
 
-@dataclass(frozen=True, slots=True)
-class TapDelete:
+class TapDelete(Frozen):
     """Remove the TAP ``name`` if it carries exactly ``alias``."""
 
     name: str
     alias: str
 
 
-@dataclass(frozen=True, slots=True)
-class TapShow:
+class TapShow(Frozen):
     """Say what stands under the name ``name``."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class NatApply:
+class NatApply(Frozen):
     """Let packets of the TAP ``name`` pass as said here, in place of what was said before.
 
     Only packets from ``guest_mac`` and ``guest_address`` are taken from it at all. Its guest
@@ -75,16 +70,14 @@ class NatApply:
     dns_port: int
 
 
-@dataclass(frozen=True, slots=True)
-class NatClear:
+class NatClear(Frozen):
     """Forget all that was said about the TAP ``name``; the last one takes the table along."""
 
     name: str
     alias: str
 
 
-@dataclass(frozen=True, slots=True)
-class RulesShow:
+class RulesShow(Frozen):
     """Say what the caller's table holds: ``TAP=FINGERPRINT`` for each guest, as the alias.
 
     The index is 1 for a table as this program makes it, 0 for another or none, -1 where
@@ -92,8 +85,7 @@ class RulesShow:
     """
 
 
-@dataclass(frozen=True, slots=True)
-class HostsBlockSet:
+class HostsBlockSet(Frozen):
     """Let the caller's block in the hosts file hold exactly ``entries`` (``ADDRESS NAME.vm``).
 
     Without entries the block goes.
@@ -102,8 +94,7 @@ class HostsBlockSet:
     entries: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ResolvedSet:
+class ResolvedSet(Frozen):
     """Let systemd-resolved ask ``server`` (``127.0.0.153:53``) for ``.vm`` through a TAP."""
 
     name: str
@@ -111,21 +102,18 @@ class ResolvedSet:
     server: str
 
 
-@dataclass(frozen=True, slots=True)
-class ResolvedClear:
+class ResolvedClear(Frozen):
     """Let systemd-resolved forget what it was told about the TAP ``name``."""
 
     name: str
     alias: str
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotProbe:
+class SnapshotProbe(Frozen):
     """Say with which versions of device-mapper snapshots can be made here."""
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotAttach:
+class SnapshotAttach(Frozen):
     """Make the device of the caller's VM: the file ``image``, changed by what ``layer`` holds.
 
     The files are opened with the caller's own rights. A layer that has grown is taken up in
@@ -137,8 +125,7 @@ class SnapshotAttach:
     layer: str
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotDetach:
+class SnapshotDetach(Frozen):
     """Remove the device of the caller's VM and what lies below; both files stay."""
 
     vm_id: str
@@ -171,8 +158,7 @@ _NAMES = {cls: name for name, cls in CATALOGUE.items()}
 _FIELD_TYPES = {"str": str, "int": int, "bool": bool, "tuple[str, ...]": tuple}
 
 
-@dataclass(frozen=True, slots=True)
-class TapFacts:
+class TapFacts(Frozen):
     """The answer to each call on a TAP. ``index`` is 0 and ``alias`` empty where none exists.
 
     Of a VM's root drive, ``index`` is the device's number and ``alias`` its uuid; the answer to
@@ -200,7 +186,7 @@ class CallFailed(Exception):
 
 def call_to_json(call: Call) -> dict[str, object]:
     """The call as JSON values."""
-    return {"call": _NAMES[type(call)], **asdict(call)}
+    return {"call": _NAMES[type(call)], **call.as_dict()}
 
 
 def call_from_json(data: object) -> Call:
@@ -212,7 +198,7 @@ def call_from_json(data: object) -> Call:
     if cls is None:
         raise CallFailed("malformed", f"there is no call {name!r}")
     values = {key: value for key, value in data.items() if key != "call"}
-    wanted = {field.name: _FIELD_TYPES[str(field.type)] for field in fields(cls)}
+    wanted = {field: _FIELD_TYPES[kind] for field, kind in cls.fields().items()}
     for key, value in values.items():
         if type(value) is list and all(type(item) is str for item in value):
             values[key] = tuple(value)  # JSON has lists only

@@ -13,10 +13,10 @@ import os
 import stat
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from banger.privileged.calls import CallFailed
+from banger.privileged.frozen import Frozen
 
 _CONTROL = Path("/dev/mapper/control")
 _MISC = Path("/proc/misc")
@@ -34,8 +34,7 @@ _UDEV = (0x02 | 0x04 | 0x08 | 0x40) << 16
 _ROOM = 16 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+class Device(Frozen):
     """A mapped device. ``active``: it has a table. ``deferred``: it goes with its last user."""
 
     name: str

@@ -16,7 +16,6 @@ import stat
 import struct
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 from banger.privileged import control_group, jail_calls
@@ -51,7 +50,7 @@ def start(call: JailStart, caller: int, run_inside: RunInside) -> TapFacts:
             if call.tap:
                 _give_tap(call.name, record.uid)
             cell = Cell(caller, record.uid, mark, record.cgroup)
-            request = json.dumps({"call": asdict(call), "cell": asdict(cell)})
+            request = json.dumps({"call": call.as_dict(), "cell": cell.as_dict()})
             reply = json.loads(run_inside(request) or '{"error": "it ended early"}')
             if "error" in reply:
                 raise CallFailed("failed", f"the jail of {call.name}: {reply['error']}")

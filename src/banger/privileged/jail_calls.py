@@ -6,8 +6,9 @@ import json
 import os
 import re
 import stat
-from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from banger.privileged.frozen import Frozen
 
 #: Where the host sees a jail: root's, on the file system that every start of the host empties.
 JAILS = Path("/run/banger-jail")
@@ -31,8 +32,7 @@ _PATH_MAX = 4096
 _RECORD, _RECORD_LIMIT = "record.json", 16 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class JailStart:
+class JailStart(Frozen):
     """Start Firecracker in a jail for the VM of the TAP name ``name``; its API is served then.
 
     Every path is opened with the rights of the caller, never with root's, and without following
@@ -58,16 +58,14 @@ class JailStart:
     errors: str
 
 
-@dataclass(frozen=True, slots=True)
-class JailEnd:
+class JailEnd(Frozen):
     """End what runs in the jail of the VM at once, and remove the jail; no jail is fine."""
 
     name: str
     alias: str
 
 
-@dataclass(frozen=True, slots=True)
-class DriveEntry:
+class DriveEntry(Frozen):
     """One of ``JailStart.drives``."""
 
     writable: bool
@@ -75,8 +73,7 @@ class DriveEntry:
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class JailRecord:
+class JailRecord(Frozen):
     """Who runs in a jail. ``runtime`` is the folder of the caller's with the console's input,
     ``cgroup`` the control group that bounds it, empty where the host has none for us."""
 
@@ -142,7 +139,7 @@ def _path_problem(path: str) -> str:
 def write_record(mark: str, record: JailRecord) -> None:
     """Leave the record in the jail's folder, for everybody to read."""
     path = folder_of(mark) / _RECORD
-    path.write_text(json.dumps(asdict(record)))
+    path.write_text(json.dumps(record.as_dict()))
     path.chmod(0o644)
 
 

@@ -16,11 +16,11 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from banger.privileged import callers_files, jail_calls, mounts, own_files
+from banger.privileged.frozen import Frozen
 from banger.privileged.jail_calls import API_SOCKET, DIGESTS, SHARED, VSOCK, JailStart
 
 #: The mount point, in the jail's folder.
@@ -39,8 +39,7 @@ GUEST_CID = 3
 Run = Callable[[Sequence[str], tuple[int, int, int]], int]
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(Frozen):
     """What the outer side has prepared: the user of the jail, its mark and control group."""
 
     caller: int

@@ -12,10 +12,10 @@ import os
 import stat
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from banger.privileged.calls import CallFailed
+from banger.privileged.frozen import Frozen
 
 _CONFIGURE, _GET_STATUS64, _SET_CAPACITY, _GET_FREE = 0x4C0A, 0x4C05, 0x4C07, 0x4C82
 #: linux/fs.h, _IOR(0x12, 114, size_t).
@@ -29,8 +29,7 @@ _SYS = Path("/sys/block")
 _TRIES = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Loop:
+class Loop(Frozen):
     """One device. ``descriptor`` keeps it alive and is the caller's to close."""
 
     descriptor: int

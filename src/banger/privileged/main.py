@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
 
@@ -66,7 +65,7 @@ def answer(
         with _alone(caller):
             for call in batch:
                 with _deadline(f"{type(call).__name__} did not end"):
-                    results.extend(asdict(facts) for facts in perform([call], caller))
+                    results.extend(facts.as_dict() for facts in perform([call], caller))
     except CallFailed as failure:
         reply["error"] = {"reason": failure.reason, "text": failure.text}
     except OSError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import fcntl
 import os
 import re
@@ -96,14 +95,14 @@ def _write(
             for name in uplinks()
             if name in switched or name in shared or _get(_CONF / name / "forwarding") == "0"
         )
-    rules = dataclasses.replace(rules, uplinks=ours)
+    rules = rules.replaced(uplinks=ours)
     _remember(memory, ours | switched)
     # The rules are there before anything is forwarded.
     if not rules.guests:
         nft(ruleset.render_removal(uid))
     elif before.current and _changed(uid, changes := ruleset.changes(before, rules)):
         if changes:  # else the kernel counted none of ours
-            tables_now.changed(reading, name, dataclasses.replace(rules, current=True))
+            tables_now.changed(reading, name, rules.replaced(current=True))
     else:
         nft(ruleset.render(uid, rules))
     for link in ours:

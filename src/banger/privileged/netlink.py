@@ -7,9 +7,10 @@ import os
 import socket
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
+
+from banger.privileged.frozen import Frozen
 
 #: linux/netlink.h and linux/rtnetlink.h.
 REQUEST, ACK, REPLACE, CREATE = 0x1, 0x4, 0x100, 0x400
@@ -30,8 +31,7 @@ class Interrupted(OSError):
     """What was being listed changed meanwhile."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Frozen):
     """One message: its kind and flags, and what follows the header."""
 
     kind: int

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import astuple
 
 from banger.privileged import nat, ruleset
 from banger.privileged.calls import TapFacts
@@ -27,7 +26,7 @@ def show(uid: int, *, has_nft: bool) -> TapFacts:
 
 def fingerprint(guest: Guest) -> str:
     """Differs as soon as anything that is said about the guest does."""
-    return hashlib.sha256(repr(astuple(guest)).encode()).hexdigest()[:12]
+    return hashlib.sha256(repr(tuple(guest.as_dict().values())).encode()).hexdigest()[:12]
 
 
 def read_answer(answer: TapFacts) -> Mapping[str, str]:

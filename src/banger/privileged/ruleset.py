@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from banger.privileged.calls import CallFailed
 from banger.privileged.checks import PREFIX_LENGTH, parse_forward
+from banger.privileged.frozen import Frozen
 from banger.privileged.set_elements import Form, Parts, written
 
 #: An address of the host's own that nobody uses.
@@ -105,8 +106,7 @@ SETS[MARK] = _INTERFACES
 Content = Mapping[str, Mapping[Parts, Parts]]
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Frozen):
     """Elements that come into a set (``adds``) or leave it."""
 
     name: str
@@ -114,8 +114,7 @@ class Change:
     elements: Mapping[Parts, Parts]
 
 
-@dataclass(frozen=True, slots=True)
-class Guest:
+class Guest(Frozen):
     """What is said about one TAP; see ``calls.NatApply``."""
 
     tap: str
@@ -134,17 +133,22 @@ class Guest:
         return str(network[1])
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Frozen):
     """The content of one table.
 
     ``uplinks``: interfaces whose forwarding we switched on. ``current``: it is there already,
     with the chains that this banger writes.
     """
 
-    guests: Mapping[str, Guest] = field(default_factory=dict)
+    guests: Mapping[str, Guest] = MappingProxyType({})
     uplinks: frozenset[str] = frozenset()
-    current: bool = field(default=False, compare=False)
+    current: bool = False
+
+    def __eq__(self, other: object) -> bool:
+        # Two tables that say the same are equal, whoever's chains are in them.
+        if not isinstance(other, Rules):
+            return NotImplemented
+        return (self.guests, self.uplinks) == (other.guests, other.uplinks)
 
     @property
     def routes(self) -> bool:

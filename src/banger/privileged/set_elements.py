@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
+
+from banger.privileged.frozen import Frozen
 
 #: What each type takes in a key; within a key every part fills whole words of four bytes.
 _WIDTHS = {"ifname": 16, "ether_addr": 6, "ipv4_addr": 4, "inet_proto": 1, "inet_service": 2}
@@ -14,8 +15,7 @@ _NAMES = {number: name for name, number in _PROTOCOLS.items()}
 Parts = tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(Frozen):
     """What a set holds: the types of its keys and, for a map, of what they lead to."""
 
     key: Parts

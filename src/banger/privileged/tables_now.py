@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from banger.privileged import set_kernel
+from banger.privileged.frozen import Frozen
 from banger.privileged.ruleset import Rules
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Frozen):
     """What was true in one network namespace at one generation, which stays true for ever.
 
     A ``generation`` of -1 stands for one that is not known.

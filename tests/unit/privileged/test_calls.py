@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -185,11 +184,11 @@ def test_proper_calls_pass(call: Call) -> None:
 )
 def test_improper_values_are_refused(field: str, value: object) -> None:
     with pytest.raises(CallFailed) as caught:
-        check(replace(CREATE, **{field: value}), 1000)  # type: ignore[arg-type]
+        check(CREATE.replaced(**{field: value}), 1000)
     assert caught.value.reason == "refused"
     if field != "owner_uid":
         with pytest.raises(CallFailed):
-            check(replace(RESTORE, **{field: value}), 1000)  # type: ignore[arg-type]
+            check(RESTORE.replaced(**{field: value}), 1000)
 
 
 @pytest.mark.parametrize(
@@ -218,12 +217,12 @@ def test_improper_values_are_refused(field: str, value: object) -> None:
 )
 def test_improper_rules_are_refused(field: str, value: object) -> None:
     with pytest.raises(CallFailed) as caught:
-        check(replace(APPLY, **{field: value}), 1000)  # type: ignore[arg-type]
+        check(APPLY.replaced(**{field: value}), 1000)
     assert caught.value.reason == "refused"
 
 
 def test_root_publishes_low_ports() -> None:
-    check(replace(APPLY, alias=f"banger:0:{ID}", forwards=("tcp:80:80",)), 0)
+    check(APPLY.replaced(alias=f"banger:0:{ID}", forwards=("tcp:80:80",)), 0)
 
 
 @pytest.mark.parametrize("call", [DELETE, APPLY, CLEAR, RESTORE])
@@ -252,7 +251,7 @@ def test_nothing_but_the_proper_form_passes(call: TapCreate) -> None:
         check(call, 1000)
     except CallFailed:
         return
-    assert replace(call, guest_mac=CREATE.guest_mac) == CREATE
+    assert call.replaced(guest_mac=CREATE.guest_mac) == CREATE
 
 
 @pytest.mark.parametrize(
@@ -289,19 +288,19 @@ def test_nothing_but_the_proper_form_passes(call: TapCreate) -> None:
 )
 def test_odd_jails_are_refused(values: dict[str, object]) -> None:
     with pytest.raises(CallFailed) as caught:
-        check(replace(JAIL, **values), 1000)  # type: ignore[arg-type]
+        check(JAIL.replaced(**values), 1000)
     assert caught.value.reason == "refused"
 
 
 @pytest.mark.parametrize("alias", [f"banger:0:{ID}", "banger:1000:ba9876543210", ""])
 def test_nobody_ends_the_jail_of_another(alias: str) -> None:
     with pytest.raises(CallFailed):
-        check(replace(UNJAIL, alias=alias), 1000)
+        check(UNJAIL.replaced(alias=alias), 1000)
 
 
 def test_root_alone_gives_interfaces_to_others() -> None:
-    roots = replace(CREATE, alias=f"banger:0:{ID}", owner_uid=65534)
+    roots = CREATE.replaced(alias=f"banger:0:{ID}", owner_uid=65534)
     check(roots, 0)
     for owner in (-1, 2**32):
         with pytest.raises(CallFailed):
-            check(replace(roots, owner_uid=owner), 0)
+            check(roots.replaced(owner_uid=owner), 0)

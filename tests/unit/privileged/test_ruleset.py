@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,8 +75,8 @@ def test_a_table_of_others_is_foreign(content: ruleset.Content) -> None:
 
 def test_a_change_touches_elements_alone() -> None:
     before = Rules({WEB.tap: WEB}, frozenset({"eth0"}))
-    moved = replace(DB, forwards=("tcp:8080:81",))
-    after = Rules({WEB.tap: replace(WEB, internet=False, forwards=()), DB.tap: moved})
+    moved = DB.replaced(forwards=("tcp:8080:81",))
+    after = Rules({WEB.tap: WEB.replaced(internet=False, forwards=()), DB.tap: moved})
     gone: dict[Parts, Parts] = {
         ("tcp", "8080"): (WEB.address, "80"),
         ("udp", "5353"): (WEB.address, "53"),
@@ -106,7 +104,7 @@ def test_a_table_of_another_version_is_made_anew() -> None:
 def test_a_table_from_before_questions_were_led_is_read() -> None:
     old = dict(ruleset.content_of(Rules({DB.tap: DB})))
     del old["names"]
-    assert ruleset.parse(old) == Rules({DB.tap: replace(DB, dns_port=0)})
+    assert ruleset.parse(old) == Rules({DB.tap: DB.replaced(dns_port=0)})
 
 
 def test_the_world_is_let_in_only_where_somebody_asked() -> None:

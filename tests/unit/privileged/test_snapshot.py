@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import errno
 import itertools
 import os
@@ -49,7 +48,7 @@ class Kernel:
         self.tables.append((sectors, target, parameters))
         numbers = (word.split(":") for word in parameters.split()[:2])
         self.below[uuid] = {os.makedev(int(major), int(minor)) for major, minor in numbers}
-        self.devices[uuid] = dataclasses.replace(self.devices[uuid], active=True)
+        self.devices[uuid] = self.devices[uuid].replaced(active=True)
 
     def remove(self, uuid: str, *, deferred: bool = False) -> None:
         if uuid not in self.devices:
@@ -58,12 +57,12 @@ class Kernel:
             self.busy -= 1
             if not deferred:
                 raise OSError(errno.EBUSY, "busy")
-            self.devices[uuid] = dataclasses.replace(self.devices[uuid], deferred=True)
+            self.devices[uuid] = self.devices[uuid].replaced(deferred=True)
             return
         del self.devices[uuid]
 
     def keep(self, uuid: str) -> None:
-        self.devices[uuid] = dataclasses.replace(self.devices[uuid], deferred=False)
+        self.devices[uuid] = self.devices[uuid].replaced(deferred=False)
 
     def attach(self, file: int, tag: str, *, read_only: bool) -> loop.Loop:
         status = os.fstat(file)
@@ -71,13 +70,12 @@ class Kernel:
         if key not in self.loops:
             number = os.makedev(7, len(self.loops))
             self.loops[key] = FakeLoop(file, number, status.st_size // 512, self.grown)
-        return dataclasses.replace(self.loops[key], descriptor=os.dup(file))
+        return self.loops[key].replaced(descriptor=os.dup(file))
 
     def give(self, device: Device, caller: int) -> None:
         self.given.append((device.name, caller))
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class FakeLoop(loop.Loop):
     size: int
     grown: list[int]
@@ -167,7 +165,7 @@ def test_a_replaced_layer_gets_a_new_device_unless_the_old_one_is_in_use(
     os.truncate(layer, 1 << 20)
     do(call)
     assert [table[2] for table in kernel.tables] == ["7:0 7:1 P 8", "7:0 7:2 P 8"]
-    kernel.devices[UUID] = dataclasses.replace(kernel.devices[UUID], open_count=1)
+    kernel.devices[UUID] = kernel.devices[UUID].replaced(open_count=1)
     layer.rename(layer.with_name("older"))
     layer.write_bytes(HEAD)
     os.truncate(layer, 1 << 20)
