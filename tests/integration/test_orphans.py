@@ -20,7 +20,7 @@ from banger.host.orphans import Census, HostObject, Verdict
 from banger.host.privilege import Privilege
 from banger.model.network import Lease
 from banger.paths import Paths
-from banger.privileged import execute, jail_calls, netlink
+from banger.privileged import execute, jail_calls, netlink, tap_marks
 from banger.privileged.calls import Call, TapFacts
 from banger.privileged.jail_calls import JailRecord
 from tests.requirements import needs
@@ -112,9 +112,9 @@ async def test_only_what_is_ours_and_leaked_goes(
         assert not [problem for _, problem in outcome if problem]
         assert orphan.poll() is not None
         assert stranger.poll() is None
-        assert not execute.facts(lease.tap).index
-        assert execute.facts(other.tap).index
-        assert execute.facts(foreign).index
+        assert not tap_marks.facts(lease.tap).index
+        assert tap_marks.facts(other.tap).index
+        assert tap_marks.facts(foreign).index
         assert not paths.vm_runtime(lost).exists()
         left = await census(paths)
         assert Verdict.LEAKED not in {each.verdict for each in left.values()}
@@ -123,7 +123,7 @@ async def test_only_what_is_ours_and_leaked_goes(
         for started in (orphan, stranger):
             started.kill()
             started.wait()
-        netlink.delete_link(execute.facts(foreign).index)
+        netlink.delete_link(tap_marks.facts(foreign).index)
 
 
 @pytest.fixture
@@ -193,7 +193,7 @@ async def test_rules_without_an_interface_are_leaked(
     paths: Paths, attached: list[tuple[str, Lease]]
 ) -> None:
     (lost, lease), _ = attached
-    netlink.delete_link(execute.facts(lease.tap).index)
+    netlink.delete_link(tap_marks.facts(lease.tap).index)
     found = await census(paths)
     assert ("interface", lost) not in found
     assert found["rules", lost].verdict is Verdict.LEAKED

@@ -48,11 +48,11 @@ BUS = """<busconfig>
 """
 TRIAL = """
 import fcntl, json, os, pathlib, struct, subprocess, sys, time
-from banger.privileged import execute
+from banger.privileged import execute, programs
 from banger.privileged.calls import CallFailed, ResolvedClear, ResolvedSet, TapCreate, TapDelete
 
 folder = pathlib.Path(__file__).parent
-execute._FOLDERS = (*execute._FOLDERS, str(folder / "usr/bin"))
+programs._FOLDERS = (*programs._FOLDERS, str(folder / "usr/bin"))
 tap, alias, server = "bgr0123456789ab", "banger:0:0123456789ab", "127.0.0.153:5300"
 
 def resolvectl(*arguments):

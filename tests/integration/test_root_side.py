@@ -30,7 +30,7 @@ from banger.errors import Conflict
 from banger.host import root_side
 from banger.host.privilege import Privilege
 from banger.host.root_side import Place
-from banger.privileged import execute, hosts_file, installation, sudoers
+from banger.privileged import execute, hosts_file, installation, sudoers, tap_marks
 from banger.privileged.calls import (
     CATALOGUE_VERSION,
     HostsBlockSet,
@@ -363,4 +363,4 @@ def test_without_the_line_the_cure_is_named(installed: Place, tmp_path: Path) ->
 
 
 def test_nothing_was_left(installed: Place) -> None:
-    assert execute.facts("bgr0123456789ab").index == 0
+    assert tap_marks.facts("bgr0123456789ab").index == 0

@@ -25,7 +25,7 @@ from banger.host.command import Command, run_blocking
 from banger.host.privilege import Privilege
 from banger.model.network import Forward, Lease, Reach
 from banger.model.operation import Presence
-from banger.privileged import execute, link_setup, netlink
+from banger.privileged import execute, link_setup, netlink, tap_marks
 from banger.privileged.calls import Call, CallFailed, NatClear, TapDelete, TapFacts
 from tests import requirements
 from tests.requirements import needs
@@ -37,7 +37,7 @@ pytestmark = needs("root", "tap")
 def vm_id() -> Iterator[str]:
     vm_id = naming.new_id()
     yield vm_id
-    index = execute.facts(naming.tap_name(vm_id)).index
+    index = tap_marks.facts(naming.tap_name(vm_id)).index
     if index:
         netlink.delete_link(index)
     execute.perform([NatClear(naming.tap_name(vm_id), naming.tap_alias(os.getuid(), vm_id))], 0)
@@ -100,7 +100,7 @@ async def test_a_vmm_can_open_it_and_come_back(network: Tap, lease: Lease, vm_id
 
 async def test_attaching_again_mends_what_was_lost(network: Tap, lease: Lease, vm_id: str) -> None:
     await network.attach(lease, vm_id)
-    index = execute.facts(lease.tap).index
+    index = tap_marks.facts(lease.tap).index
     run_blocking(Command(("ip", "neighbour", "flush", "dev", lease.tap, "nud", "permanent")))
     run_blocking(Command(("ip", "address", "flush", "dev", lease.tap)))
     run_blocking(Command(("ip", "link", "set", lease.tap, "down")))
@@ -108,12 +108,12 @@ async def test_attaching_again_mends_what_was_lost(network: Tap, lease: Lease, v
     (link,) = ip("address", "show", "dev", lease.tap)
     assert [address["local"] for address in link["addr_info"]] == [lease.gateway]  # type: ignore[attr-defined]
     assert len(ip("neighbour", "show", "dev", lease.tap)) == 1
-    assert execute.facts(lease.tap).index == index
+    assert tap_marks.facts(lease.tap).index == index
 
 
 async def test_a_foreign_interface_is_left_alone(network: Tap, lease: Lease, vm_id: str) -> None:
     run_blocking(Command(("ip", "tuntap", "add", "dev", lease.tap, "mode", "tap")))
-    index = execute.facts(lease.tap).index
+    index = tap_marks.facts(lease.tap).index
     assert network.probe(lease, vm_id) is Presence.FOREIGN
     with pytest.raises(Conflict) as caught:
         await network.attach(lease, vm_id)
@@ -121,7 +121,7 @@ async def test_a_foreign_interface_is_left_alone(network: Tap, lease: Lease, vm_
     await network.detach(lease, vm_id)
     with pytest.raises(CallFailed):
         execute.perform([TapDelete(lease.tap, f"banger:{os.getuid()}:{vm_id}")], os.getuid())
-    assert execute.facts(lease.tap).index == index
+    assert tap_marks.facts(lease.tap).index == index
 
 
 async def test_an_address_in_use_elsewhere_is_refused(
@@ -136,7 +136,7 @@ async def test_an_address_in_use_elsewhere_is_refused(
             "host_address": f"{elsewhere.gateway}/30",
             "guest_address": elsewhere.address,
         }
-        call = type(clash)(**{**{f: getattr(clash, f) for f in clash.__slots__}, **changes})
+        call = clash.replaced(**changes)
         with pytest.raises(CallFailed, match="is in use") as caught:
             execute.perform([call], os.getuid())
         assert caught.value.reason == "foreign"
@@ -225,7 +225,7 @@ async def test_an_interface_that_is_gone_is_not_made_again(
     attached: tuple[Tap, list[Attachment]],
 ) -> None:
     network, (closed, _) = attached
-    netlink.delete_link(execute.facts(closed.lease.tap).index)
+    netlink.delete_link(tap_marks.facts(closed.lease.tap).index)
     assert await network.astray([closed]) == [closed.vm_id]
     with pytest.raises(CallFailed, match="there is no interface"):
         await network.restore(closed)

@@ -15,7 +15,7 @@ CEILING = 300
 MEDIAN_CEILING = 160
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "core", "manager"}
 #: Where programs may be started, and nowhere else.
-LAUNCHERS = {"banger.host.command", "banger.host.spawn", "banger.privileged.execute"}
+LAUNCHERS = {"banger.host.command", "banger.host.spawn", "banger.privileged.programs"}
 #: Programs of their own, which fork because only a child gets into some namespaces.
 FORKING = {"banger.drivers.image.inside", "banger.drivers.image.guest_root"}
 LAUNCHING = {

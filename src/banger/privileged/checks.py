@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from banger.privileged import hosts_file, jail_calls, snapshot
+from banger.privileged import callers_files, jail_calls
 from banger.privileged.calls import (
     Call,
     CallFailed,
@@ -15,7 +15,9 @@ from banger.privileged.calls import (
     ResolvedClear,
     ResolvedSet,
     RulesShow,
-    SnapshotCall,
+    SnapshotAttach,
+    SnapshotDetach,
+    SnapshotProbe,
     TapCreate,
     TapDelete,
     TapRestore,
@@ -23,7 +25,9 @@ from banger.privileged.calls import (
 )
 from banger.privileged.jail_calls import JailEnd, JailStart
 
+_VM_ID = re.compile(r"[0-9a-f]{12}")
 _TAP = re.compile(r"bgr([0-9a-f]{12})")
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.vm")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _ADDRESS = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}")
 #: Where the pools of users may lie: private use (RFC 1918) and shared space (RFC 6598).
@@ -36,6 +40,8 @@ PREFIX_LENGTH = 30
 _MAX_UID = 2**32 - 2
 _FORWARD = re.compile(r"(tcp|udp):([1-9][0-9]{0,4}):([1-9][0-9]{0,4})")
 MAX_FORWARDS = 256
+#: Names in the hosts file.
+MAX_ENTRIES = 4096
 #: Linux lets ordinary users listen from here on (ip_unprivileged_port_start).
 FIRST_USER_PORT = 1024
 
@@ -43,12 +49,12 @@ FIRST_USER_PORT = 1024
 def check(call: Call, caller_uid: int) -> None:
     """Raise ``CallFailed`` unless the user ``caller_uid`` may have ``call``."""
     if isinstance(call, HostsBlockSet):
-        hosts_file.check_entries(call.entries, ALLOWED_NETWORKS)
+        _check_entries(call.entries)
         return
-    if isinstance(call, SnapshotCall):
-        snapshot.check(call, caller_uid)
+    if isinstance(call, SnapshotAttach | SnapshotDetach):
+        _check_snapshot(call, caller_uid)
         return
-    if isinstance(call, RulesShow):
+    if isinstance(call, SnapshotProbe | RulesShow):
         return
     vm_id = _vm_id(call.name)
     match call:
@@ -113,10 +119,7 @@ def _check_guest(guest_address: str) -> None:
     guest = _plain(guest_address)
     network = ipaddress.IPv4Network((guest, PREFIX_LENGTH), strict=False)
     _require(guest == network[2], f"{guest} is not the guest's end of {network}")
-    _require(
-        any(guest in allowed for allowed in ALLOWED_NETWORKS),
-        f"{guest} lies outside the private networks",
-    )
+    _require_private(guest)
 
 
 def parse_forward(text: str) -> tuple[str, int, int]:
@@ -153,12 +156,39 @@ def _check_server(server: str) -> None:
     _require(0 < number < 65536, f"{port!r:.20} is not a port")
 
 
+def _check_entries(entries: tuple[str, ...]) -> None:
+    _require(len(entries) <= MAX_ENTRIES, f"more than {MAX_ENTRIES} names")
+    for entry in entries:
+        address, _, name = entry.partition(" ")
+        try:
+            found = ipaddress.IPv4Address(address)
+        except ValueError as error:
+            raise CallFailed("refused", f"{entry!r:.120} has no IPv4 address") from error
+        _require_private(found)
+        _require(bool(_NAME.fullmatch(name)), f"{name!r:.80} is not a name below .vm")
+
+
+def _check_snapshot(call: SnapshotAttach | SnapshotDetach, caller_uid: int) -> None:
+    _require(bool(_VM_ID.fullmatch(call.vm_id)), f"{call.vm_id!r:.60} is not the id of a VM")
+    _require(0 <= caller_uid <= _MAX_UID, "the caller has no user id")
+    if isinstance(call, SnapshotAttach):
+        for path in (call.image, call.layer):
+            callers_files.check_path(path)
+        inside = call.layer.split("/")[-2] == call.vm_id
+        _require(inside, f"{call.layer:.200} is not in the folder of VM {call.vm_id}")
+
+
 def _plain(text: str) -> ipaddress.IPv4Address:
     _require(bool(_ADDRESS.fullmatch(text)), f"{text!r} is not an IPv4 address")
     try:
         return ipaddress.IPv4Address(text)
     except ValueError as error:
         raise CallFailed("refused", str(error)) from error
+
+
+def _require_private(address: ipaddress.IPv4Address) -> None:
+    private = any(address in network for network in ALLOWED_NETWORKS)
+    _require(private, f"{address} lies outside the private networks")
 
 
 def _vm_id(name: str) -> str:

@@ -10,7 +10,6 @@ import os
 import pwd
 import re
 import select
-import shutil
 import signal
 import stat
 import struct
@@ -18,18 +17,20 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from banger.privileged import control_group, jail_calls
+from banger.privileged import control_group, jail_calls, programs
 from banger.privileged.calls import CallFailed, TapFacts
 from banger.privileged.jail_calls import (
     FIRST_UID,
     JAILS,
+    MOUNT_POINT,
     SHARED,
     UIDS,
+    Cell,
     JailEnd,
     JailRecord,
     JailStart,
 )
-from banger.privileged.jail_inside import MOUNT_POINT, Cell
+from banger.privileged.tap_marks import own
 
 #: Runs the inner side with this request on its standard input, and returns its answer.
 RunInside = Callable[[str], str]
@@ -37,6 +38,15 @@ _END_SECONDS = 10.0
 #: linux/if_tun.h.
 _TUNSETIFF, _TUNSETOWNER = 0x400454CA, 0x400454CC
 _IFF_TAP, _IFF_NO_PI, _IFF_VNET_HDR = 0x0002, 0x1000, 0x4000
+
+
+def perform(call: JailStart | JailEnd, caller: int) -> TapFacts:
+    """Carry out a checked call. Raises ``CallFailed`` and ``OSError``."""
+    if isinstance(call, JailEnd):
+        return end(call, caller)
+    if call.tap and not own(call.name, call.alias).index:
+        raise CallFailed("failed", f"there is no interface {call.name}")
+    return start(call, caller, programs.run_inside)
 
 
 def start(call: JailStart, caller: int, run_inside: RunInside) -> TapFacts:
@@ -198,6 +208,9 @@ def _clear(mark: str, caller: int) -> None:
     if folder.is_symlink():
         folder.unlink()
     elif folder.exists():
+        # Imported here: before a start, nothing is left as a rule.
+        import shutil
+
         shutil.rmtree(folder)
 
 

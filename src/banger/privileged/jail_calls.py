@@ -22,6 +22,8 @@ DIGESTS = {
 }
 #: The sockets, in a folder that the jail and the host share.
 SHARED, API_SOCKET, VSOCK = "s", "api.sock", "vsock.sock"
+#: The mount point, in the jail's folder.
+MOUNT_POINT = "jail"
 #: Firecracker's own limit for virtual CPUs; a TiB of memory.
 MAX_VCPUS, MAX_MEMORY_MIB = 32, 1024 * 1024
 MAX_DRIVES = 16
@@ -71,6 +73,15 @@ class DriveEntry(Frozen):
     writable: bool
     id: str
     path: str
+
+
+class Cell(Frozen):
+    """What is prepared for the inner side of a jail: its user, its mark and control group."""
+
+    caller: int
+    uid: int
+    mark: str
+    cgroup: str
 
 
 class JailRecord(Frozen):

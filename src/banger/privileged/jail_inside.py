@@ -20,11 +20,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 from banger.privileged import callers_files, jail_calls, mounts, own_files
-from banger.privileged.frozen import Frozen
-from banger.privileged.jail_calls import API_SOCKET, DIGESTS, SHARED, VSOCK, JailStart
+from banger.privileged.jail_calls import (
+    API_SOCKET,
+    DIGESTS,
+    MOUNT_POINT,
+    SHARED,
+    VSOCK,
+    Cell,
+    JailStart,
+)
 
-#: The mount point, in the jail's folder.
-MOUNT_POINT = "jail"
 #: What the jail may write into itself beside the copies that it is given, in bytes.
 _SPARE = 1024 * 1024
 #: The most that a program, and that a kernel may hold, in bytes.
@@ -37,15 +42,6 @@ GUEST_CID = 3
 
 #: Runs argv with three descriptors as its streams in a session of its own; its exit status.
 Run = Callable[[Sequence[str], tuple[int, int, int]], int]
-
-
-class Cell(Frozen):
-    """What the outer side has prepared: the user of the jail, its mark and control group."""
-
-    caller: int
-    uid: int
-    mark: str
-    cgroup: str
 
 
 def main(stdin: BinaryIO, run: Run) -> int:

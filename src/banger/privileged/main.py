@@ -62,6 +62,7 @@ def answer(
             batch = read_batch(stdin.read(MAX_REQUEST + 1))
         for call in batch:
             check(call, caller)
+        execute.load(batch)
         with _alone(caller):
             for call in batch:
                 with _deadline(f"{type(call).__name__} did not end"):

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import ipaddress
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from banger.privileged import kernel_files, ruleset, set_kernel, tables_now
-from banger.privileged.calls import CallFailed, NatApply, NatClear
-from banger.privileged.checks import parse_forward
+from banger.privileged import kernel_files, programs, ruleset, set_kernel, tables_now
+from banger.privileged.calls import CallFailed, NatApply, NatClear, TapFacts
+from banger.privileged.checks import PREFIX_LENGTH, parse_forward
 from banger.privileged.listeners import listeners
 from banger.privileged.routes import parse_routes
 from banger.privileged.ruleset import Change, Guest, Rules
 from banger.privileged.tables_now import Reading
+from banger.privileged.tap_marks import facts, own
 
 #: Lets nft carry out a text: whole tables are written by it, elements without.
 Nft = Callable[[str], object]
@@ -26,6 +28,30 @@ _CONF = Path("/proc/sys/net/ipv4/conf")
 _LOCKS = Path("/run/banger-privileged")
 _TABLE = re.compile(r"banger_[0-9]{1,10}")
 _TAP_PREFIX = "bgr"
+
+
+def perform(call: NatApply | NatClear, caller: int) -> TapFacts:
+    """Carry out a checked call. Raises ``CallFailed`` and ``OSError``."""
+    found = own(call.name, call.alias)
+    has_nft = programs.find("nft") is not None
+    if isinstance(call, NatClear):
+        if has_nft:
+            clear(call, caller, programs.nft)
+    else:
+        _require_guest(call, found)
+        # Without nft, nothing passes between a guest and others, which is safe.
+        if has_nft or call.internet or call.forwards:
+            apply(call, caller, programs.nft)
+    return facts(call.name)
+
+
+def _require_guest(call: NatApply, found: TapFacts) -> None:
+    if not found.index:
+        raise CallFailed("failed", f"there is no interface {call.name}")
+    network = ipaddress.IPv4Network((call.guest_address, PREFIX_LENGTH), strict=False)
+    routes = parse_routes(Path("/proc/net/route").read_text())
+    if (network, call.name) not in [(route.network, route.interface) for route in routes]:
+        raise CallFailed("refused", f"{call.guest_address} is not behind {call.name}")
 
 
 def apply(call: NatApply, uid: int, nft: Nft) -> None:

@@ -6,11 +6,20 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from banger.privileged.calls import CallFailed, ResolvedClear, ResolvedSet
+from banger.privileged import programs
+from banger.privileged.calls import CallFailed, ResolvedClear, ResolvedSet, TapFacts
+from banger.privileged.tap_marks import facts, own
 
 _NET = Path("/sys/class/net")
 #: A line of ``resolvectl domain``: a TAP of anybody's that is asked below ``.vm``.
 _WIRED = re.compile(r"^Link \d+ \((bgr[0-9a-f]{12})\):(?:.*\s)?~vm(?:\s|$)", re.MULTILINE)
+
+
+def perform(call: ResolvedSet | ResolvedClear, _caller: int) -> TapFacts:
+    """Carry out a checked call. Raises ``CallFailed`` and ``OSError``."""
+    found = own(call.name, call.alias)
+    tell(call, found.index, lambda arguments: programs.run("resolvectl", arguments, ""))
+    return facts(call.name)
 
 
 def tell(

@@ -5,12 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from banger.privileged import nat, ruleset
-from banger.privileged.calls import TapFacts
+from banger.privileged import nat, programs, ruleset
+from banger.privileged.calls import RulesShow, TapFacts
 from banger.privileged.ruleset import Guest
 
 #: The index of the answer; see ``calls.RulesShow``.
 NO_NFT, OTHER, CURRENT = -1, 0, 1
+
+
+def perform(_call: RulesShow, caller: int) -> TapFacts:
+    """Carry out a checked call. Raises ``CallFailed`` and ``OSError``."""
+    return show(caller, has_nft=programs.find("nft") is not None)
 
 
 def show(uid: int, *, has_nft: bool) -> TapFacts:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import stat
 import struct
 import time
@@ -37,8 +36,6 @@ CHUNK_SECTORS = 8
 #: (drivers/md/dm-snap-persistent.c).
 _HEAD = struct.Struct("<4s3L")
 MAGIC, VERSION = b"SnAp", 1
-_VM_ID = re.compile(r"[0-9a-f]{12}")
-_MAX_UID = 2**32 - 2
 #: udev and others may look at a device for a moment: seconds to try, and between two tries.
 _PATIENCE, _PAUSE = 5.0, 0.05
 
@@ -51,22 +48,6 @@ def name_of(caller: int, vm_id: str) -> str:
 def uuid_of(caller: int, vm_id: str) -> str:
     """The mark that proves a device to be ours."""
     return f"BANGER-{caller}-{vm_id}"
-
-
-def check(call: SnapshotCall, caller: int) -> None:
-    """Raise ``CallFailed`` unless the user may have the call."""
-    if isinstance(call, SnapshotProbe):
-        return
-    if not _VM_ID.fullmatch(call.vm_id):
-        raise CallFailed("refused", f"{call.vm_id!r:.60} is not the id of a VM")
-    if not 0 <= caller <= _MAX_UID:
-        raise CallFailed("refused", "the caller has no user id")
-    if isinstance(call, SnapshotAttach):
-        for path in (call.image, call.layer):
-            callers_files.check_path(path)
-        if call.layer.split("/")[-2] != call.vm_id:
-            text = f"{call.layer:.200} is not in the folder of VM {call.vm_id}"
-            raise CallFailed("refused", text)
 
 
 def perform(call: SnapshotCall, caller: int) -> TapFacts:

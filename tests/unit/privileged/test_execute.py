@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from banger.privileged import execute, resolved
+from banger.privileged import execute, resolved, tap_marks, taps
 from banger.privileged.calls import CallFailed, TapCreate, TapShow
 from banger.privileged.routes import parse_routes
 
@@ -59,7 +59,7 @@ def _hex(value: int) -> str:
 def test_an_overlap_is_foreign(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "read_text", lambda path: ROUTES)
     with pytest.raises(CallFailed, match=r"10\.208\.4\.0/30 goes to wg0") as caught:
-        execute._refuse_overlap(CREATE)
+        taps._refuse_overlap(CREATE)
     assert caught.value.reason == "foreign"
 
 
@@ -67,7 +67,7 @@ def test_every_call_is_checked_before_any_is_carried_out() -> None:
     bad = TapShow("eth0")
     with pytest.raises(CallFailed, match="eth0"):
         execute.perform([CREATE, bad], 0)
-    assert execute.facts(CREATE.name).index == 0
+    assert tap_marks.facts(CREATE.name).index == 0
 
 
 def test_an_absent_tap_is_shown() -> None:

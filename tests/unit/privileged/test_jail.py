@@ -7,7 +7,8 @@ import pytest
 
 from banger.privileged import control_group, jail, jail_calls
 from banger.privileged.calls import CallFailed
-from banger.privileged.jail_inside import Cell, jailer_argv
+from banger.privileged.jail_calls import Cell
+from banger.privileged.jail_inside import jailer_argv
 
 MARK = "banger-1000-0123456789ab"
 

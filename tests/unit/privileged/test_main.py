@@ -8,14 +8,14 @@ import json
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from banger.privileged import installation, main
+from banger.privileged import execute, installation, main
 from banger.privileged.calls import (
     CATALOGUE_VERSION,
     Call,
@@ -121,6 +121,22 @@ def test_it_works_for_nobody_without_sudo(host: Host, monkeypatch: pytest.Monkey
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert reason(send(host, batch(SHOW))) == "refused"
     assert host.done == []
+
+
+def test_all_that_a_batch_needs_is_there_before_it_waits(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[object] = []
+
+    @contextlib.contextmanager
+    def alone(caller: int) -> Iterator[None]:
+        done.append(caller)
+        yield
+
+    monkeypatch.setattr(execute, "load", done.append)
+    monkeypatch.setattr(main, "_alone", alone)
+    send(host, batch(SHOW, DELETE))
+    assert done == [[SHOW, DELETE], 1000]
 
 
 def test_it_refuses_to_work_where_others_could_change_it(

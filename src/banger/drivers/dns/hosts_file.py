@@ -10,7 +10,7 @@ from banger.errors import Conflict
 from banger.host.privilege import Privilege
 from banger.privileged import hosts_file
 from banger.privileged.calls import HostsBlockSet
-from banger.privileged.checks import ALLOWED_NETWORKS
+from banger.privileged.checks import ALLOWED_NETWORKS, MAX_ENTRIES
 
 
 class HostsFile:
@@ -42,7 +42,7 @@ class HostsFile:
 def entries_of(table: Mapping[str, str]) -> tuple[str, ...]:
     """The lines for the names with addresses that the root side takes, sorted by name."""
     found = [f"{address} {name}" for name, address in sorted(table.items()) if _is_fit(address)]
-    return tuple(found[: hosts_file.MAX_ENTRIES])
+    return tuple(found[:MAX_ENTRIES])
 
 
 def _is_fit(text: str) -> bool:

@@ -16,7 +16,7 @@ from banger.host import resolver
 from banger.host.privilege import Privilege
 from banger.privileged import hosts_file
 from banger.privileged.calls import Call, HostsBlockSet, ResolvedClear, ResolvedSet, TapFacts
-from banger.privileged.checks import check
+from banger.privileged.checks import MAX_ENTRIES, check
 
 WEB, DB = "0123456789ab", "abcdef012345"
 LINKS = {WEB: f"bgr{WEB}", DB: f"bgr{DB}"}
@@ -79,8 +79,8 @@ async def test_a_missing_hosts_file_holds_nobody(hosts: Path) -> None:
 
 
 def test_entries_are_bounded() -> None:
-    many = {f"vm-{n}.vm": "10.0.0.2" for n in range(hosts_file.MAX_ENTRIES + 9)}
-    assert len(entries_of(many)) == hosts_file.MAX_ENTRIES
+    many = {f"vm-{n}.vm": "10.0.0.2" for n in range(MAX_ENTRIES + 9)}
+    assert len(entries_of(many)) == MAX_ENTRIES
 
 
 def mark(vm_id: str) -> str:
