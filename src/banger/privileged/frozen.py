@@ -7,7 +7,16 @@ call took longer than most batches do.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, NoReturn, Self, dataclass_transform
+
+# Type checkers take this name for true. For all others there is no ``typing``: it would be a tenth
+# of what the root side takes to start.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, ClassVar, NoReturn, Self, dataclass_transform
+else:
+
+    def dataclass_transform(**_):
+        return lambda cls: cls
 
 
 @dataclass_transform(frozen_default=True)

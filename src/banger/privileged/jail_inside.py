@@ -17,7 +17,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 from banger.privileged import callers_files, jail_calls, mounts, own_files
 from banger.privileged.jail_calls import (
@@ -44,10 +43,10 @@ GUEST_CID = 3
 Run = Callable[[Sequence[str], tuple[int, int, int]], int]
 
 
-def main(stdin: BinaryIO, run: Run) -> int:
-    """Do what standard input asks for and print the pid, else what is wrong."""
+def main(data: bytes, run: Run) -> int:
+    """Do what the request asks for and print the pid, else what is wrong."""
     os.umask(0o022)
-    request = json.load(stdin)
+    request = json.loads(data)
     call, cell = JailStart(**request["call"]), Cell(**request["cell"])
     reply: dict[str, object]
     try:

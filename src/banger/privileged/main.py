@@ -10,7 +10,6 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 from banger.privileged import execute, installation, sudoers
 from banger.privileged.calls import CATALOGUE_VERSION, Call, CallFailed, TapFacts, call_from_json
@@ -23,6 +22,7 @@ MAX_CALLS = 256
 DEADLINE = 30
 _LOCKS = Path("/run/banger-privileged")
 
+Read = Callable[[int], bytes]
 Perform = Callable[[Sequence[Call], int], list[TapFacts]]
 
 
@@ -34,7 +34,7 @@ def main() -> int:
     caller = caller_of(os.environ)
     os.environ.clear()
     signal.signal(signal.SIGALRM, _too_late)
-    reply = answer(sys.stdin.buffer, caller, prefix, execute.perform)
+    reply = answer(sys.stdin.buffer.read, caller, prefix, execute.perform)
     sys.stdout.write(json.dumps(reply) + "\n")
     return 1 if "error" in reply else 0
 
@@ -45,9 +45,7 @@ def caller_of(environ: Mapping[str, str]) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else None
 
 
-def answer(
-    stdin: BinaryIO, caller: int | None, prefix: Path, perform: Perform
-) -> dict[str, object]:
+def answer(read: Read, caller: int | None, prefix: Path, perform: Perform) -> dict[str, object]:
     """The reply to one request. Nothing is done of a batch in which any call is refused."""
     results: list[dict[str, object]] = []
     reply: dict[str, object] = {"version": CATALOGUE_VERSION, "results": results}
@@ -59,7 +57,7 @@ def answer(
             raise CallFailed("unsafe", reason)
         reply["sudoers"] = installation.sudoers_problem(caller, sudoers.render(caller, prefix))
         with _deadline("the request was not complete"):
-            batch = read_batch(stdin.read(MAX_REQUEST + 1))
+            batch = read_batch(read(MAX_REQUEST + 1))
         for call in batch:
             check(call, caller)
         execute.load(batch)

@@ -8,7 +8,6 @@ import socket
 import struct
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Self
 
 from banger.privileged.frozen import Frozen
 
@@ -95,7 +94,7 @@ class Kernel:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
         self._socket.settimeout(_TIMEOUT)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Kernel:
         return self
 
     def __exit__(

@@ -42,7 +42,7 @@ def run_inside(request: str) -> str:
     script = (
         f"import sys; sys.path.insert(0, {str(source)!r})\n"
         "from banger.privileged import jail_inside, programs\n"
-        "sys.exit(jail_inside.main(sys.stdin.buffer, programs.run_detached))\n"
+        "sys.exit(jail_inside.main(sys.stdin.buffer.read(), programs.run_detached))\n"
     )
     return _run_program([sys.executable, "-IBSc", script], request, "the jail")
 

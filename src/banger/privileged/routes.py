@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import ipaddress
 from collections.abc import Iterator
-from typing import NamedTuple
+
+from banger.privileged.frozen import Frozen
 
 
-class Route(NamedTuple):
+class Route(Frozen):
     """A destination and the interface that leads there."""
 
     network: ipaddress.IPv4Network

@@ -32,7 +32,7 @@ odd\tXX000000\t00000000\t0001\t0\t0\t0\tFCFFFFFF\t0\t0\t0
 
 
 def test_routes_are_read() -> None:
-    assert [(str(network), interface) for network, interface in parse_routes(ROUTES)] == [
+    assert [(str(route.network), route.interface) for route in parse_routes(ROUTES)] == [
         ("0.0.0.0/0", "eth0"),
         ("192.168.0.0/24", "eth0"),
         ("10.208.4.0/30", "wg0"),

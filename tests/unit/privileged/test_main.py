@@ -53,7 +53,7 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Host:
 
 def send(host: Host, request: object, caller: int | None = 1000) -> dict[str, object]:
     data = request if isinstance(request, bytes) else json.dumps(request).encode()
-    return main.answer(io.BytesIO(data), caller, Path("/nowhere"), host.perform)
+    return main.answer(io.BytesIO(data).read, caller, Path("/nowhere"), host.perform)
 
 
 def batch(*calls: Call, version: object = CATALOGUE_VERSION) -> dict[str, object]:
@@ -152,7 +152,7 @@ def test_a_call_that_hangs_ends(host: Host, monkeypatch: pytest.MonkeyPatch) -> 
     before = signal.signal(signal.SIGALRM, main._too_late)
     try:
         reply = main.answer(
-            io.BytesIO(json.dumps(batch(SHOW)).encode()),
+            io.BytesIO(json.dumps(batch(SHOW)).encode()).read,
             1000,
             Path("/nowhere"),
             lambda *_: time.sleep(20),  # type: ignore[arg-type]  # returns nothing, and never
