@@ -15,7 +15,14 @@ from banger.errors import BangerError, Conflict, HostNotReady, InternalError, Pe
 from banger.host import sudo
 from banger.host.threads import in_thread
 from banger.privileged import installation
-from banger.privileged.calls import Call, CallFailed, SnapshotCall, SnapshotProbe, TapFacts
+from banger.privileged.calls import (
+    CATALOGUE,
+    Call,
+    CallFailed,
+    SnapshotCall,
+    SnapshotProbe,
+    TapFacts,
+)
 
 #: Seconds for the first sign of life.
 _PATIENCE = 30.0
@@ -95,10 +102,7 @@ class Privilege:
         try:
             if os.geteuid() != 0:
                 return await in_thread(lambda stopped: sudo.perform(self._program, batch, stopped))
-            # Imported here because ordinary users never need it.
-            from banger.privileged.execute import perform
-
-            return await in_thread(lambda _: perform(batch, os.getuid()))
+            return await in_thread(lambda _: _perform(batch, os.getuid()))
         except CallFailed as failure:
             raise explain(failure, storage=storage) from failure
 
@@ -116,9 +120,7 @@ class Privilege:
         if known is None or known.changed != changed or now >= known.until:
             try:
                 if os.geteuid() == 0:
-                    from banger.privileged.execute import perform
-
-                    results = perform([SnapshotProbe()], 0)
+                    results = _perform([SnapshotProbe()], 0)
                 else:
                     results = sudo.perform(self._program, [SnapshotProbe()], timeout=_PATIENCE)
             except CallFailed as failure:
@@ -129,6 +131,16 @@ class Privilege:
                 known = _Snapshots("", results[0].alias, changed, math.inf)
             self._snapshots[self._program] = known
         return known.obstacle, known.evidence
+
+
+def _perform(batch: Sequence[Call], uid: int) -> list[TapFacts]:
+    """Carry the calls out ourselves, being root (blocking)."""
+    # Imported here because ordinary users never need it, and then as a whole: a daemon goes on
+    # when another banger is installed in its place.
+    from banger.privileged import execute
+
+    execute.load(CATALOGUE.values())
+    return execute.perform(batch, uid)
 
 
 def explain(failure: CallFailed, *, storage: bool = False) -> BangerError:

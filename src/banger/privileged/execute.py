@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from types import ModuleType
 
@@ -50,12 +50,13 @@ _MODULES: Mapping[type[Call], str] = {
 }
 
 
-def load(batch: Sequence[Call]) -> None:
-    """Import what carries the calls out, all of it before the first: in a batch that had to wait,
-    some could else come from another banger that was installed meanwhile.
+def load(kinds: Iterable[type[Call]]) -> None:
+    """Import what carries out calls of these types.
+
+    Before anything waits: later, it could come from another banger that was installed meanwhile.
     """
-    for call in batch:
-        _module(call)
+    for kind in kinds:
+        _module(kind)
 
 
 def perform(batch: Sequence[Call], caller_uid: int) -> list[TapFacts]:
@@ -65,13 +66,12 @@ def perform(batch: Sequence[Call], caller_uid: int) -> list[TapFacts]:
     """
     for call in batch:
         checks.check(call, caller_uid)
-    load(batch)
     return [_perform(call, caller_uid) for call in batch]
 
 
 def _perform(call: Call, caller_uid: int) -> TapFacts:
     try:
-        done: TapFacts = _module(call).perform(call, caller_uid)
+        done: TapFacts = _module(type(call)).perform(call, caller_uid)
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         drive = isinstance(call, SnapshotCall)
@@ -81,5 +81,5 @@ def _perform(call: Call, caller_uid: int) -> TapFacts:
     return done
 
 
-def _module(call: Call) -> ModuleType:
-    return import_module(f"banger.privileged.{_MODULES[type(call)]}")
+def _module(kind: type[Call]) -> ModuleType:
+    return import_module(f"banger.privileged.{_MODULES[kind]}")

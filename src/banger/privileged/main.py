@@ -60,7 +60,7 @@ def answer(read: Read, caller: int | None, prefix: Path, perform: Perform) -> di
             batch = read_batch(read(MAX_REQUEST + 1))
         for call in batch:
             check(call, caller)
-        execute.load(batch)
+        execute.load(map(type, batch))
         with _alone(caller):
             for call in batch:
                 with _deadline(f"{type(call).__name__} did not end"):

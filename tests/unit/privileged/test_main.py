@@ -133,10 +133,10 @@ def test_all_that_a_batch_needs_is_there_before_it_waits(
         done.append(caller)
         yield
 
-    monkeypatch.setattr(execute, "load", done.append)
+    monkeypatch.setattr(execute, "load", lambda kinds: done.append([*kinds]))
     monkeypatch.setattr(main, "_alone", alone)
     send(host, batch(SHOW, DELETE))
-    assert done == [[SHOW, DELETE], 1000]
+    assert done == [[TapShow, TapDelete], 1000]
 
 
 def test_it_refuses_to_work_where_others_could_change_it(
