@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TypeVar
 
 from banger.privileged import set_elements
 from banger.privileged.netlink import (
@@ -22,7 +21,6 @@ from banger.privileged.netlink import (
 from banger.privileged.ruleset import Change, Content
 from banger.privileged.set_elements import Form, Parts
 
-_T = TypeVar("_T")
 #: linux/netlink.h: the socket module has no name for it.
 _NETLINK_NETFILTER = 12
 #: linux/netfilter/nfnetlink.h and nf_tables.h.
@@ -54,7 +52,7 @@ def generation() -> int:
 
 def tables() -> list[str]:
     """The names of the tables of the family ``inet``. Raises ``OSError``."""
-    return _steadily(_tables)
+    return list(_steadily(_tables))
 
 
 def content(table: str, forms: Mapping[str, Form]) -> Content:
@@ -93,7 +91,7 @@ def batch(table: str, changes: Sequence[Change], forms: Mapping[str, Form]) -> I
     yield Message(_BATCH_END, REQUEST, edge)
 
 
-def _steadily(read: Callable[[Kernel], _T]) -> _T:
+def _steadily(read: Callable[[Kernel], Content]) -> Content:
     """What ``read`` finds; begun anew while others change what it lists."""
     tries_left = _TRIES
     while True:
@@ -114,9 +112,10 @@ def _element(form: Form, key: Parts, value: Parts, change: Change) -> bytes:
     return nested(_LIST_ELEM, *parts)
 
 
-def _tables(kernel: Kernel) -> list[str]:
+def _tables(kernel: Kernel) -> Content:
+    # What is in them is asked for by name.
     replies = kernel.dump(_GETTABLE, _HEAD.pack(_NFPROTO_INET, 0, 0))
-    return [_name(_told(reply)[_TABLE_NAME]) for reply in replies]
+    return {_name(_told(reply)[_TABLE_NAME]): {} for reply in replies}
 
 
 def _content(kernel: Kernel, table: str, forms: Mapping[str, Form]) -> Content:
