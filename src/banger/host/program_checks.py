@@ -11,7 +11,6 @@ from banger.host.finding import Check, Status
 
 EVERY_VM = "every VM"
 IMAGE_BUILD = "building images"
-_LATER = " (a later release)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +43,6 @@ PROGRAMS = (
         "decides what passes between VMs, host and internet",
         "banger nat, VMs that reach each other",
     ),
-    Program("dmsetup", "dmsetup", "makes snapshot devices", f"device-mapper storage{_LATER}"),
-    Program("losetup", "mount", "makes block devices of files", f"device-mapper storage{_LATER}"),
 )
 #: Only an ordinary user's image builds go through these.
 NAMESPACE_PROGRAMS = (
