@@ -15,6 +15,8 @@ from tests.lab.control import Control
 from tests.lab.machine import GIVEN_SIZE, Files, Machine
 
 TOP = Path(__file__).parents[2]
+#: Makes an image one without an init, as those of containers are: banger's own is taken.
+_NO_INIT = ("rm /usr/sbin/init", "rm /usr/lib/systemd/systemd", "mkdir /.banger")
 
 
 class Session:
@@ -87,6 +89,11 @@ class Session:
             timeout=300,
         )
         self._image = images
+
+    def take_init_away(self, state: str) -> None:
+        """Take systemd out of the images in ``state``, and all that asks for it."""
+        commands = "; ".join(f"debugfs -w -R '{command}' $drive" for command in _NO_INIT)
+        self.shell(f"for drive in {state}/images/*/rootfs.ext4; do {commands}; done")
 
     def end(self) -> None:
         """Stop it. Nothing of it remains."""

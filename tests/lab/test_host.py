@@ -44,7 +44,7 @@ def lab() -> Iterator[Session]:
 @pytest.fixture(scope="module")
 def dev(lab: Session) -> LabHome:
     """The user's banger, with the root side that ``banger setup`` installs."""
-    home = LabHome(lab, ROOT, user="dev")
+    home = LabHome(lab, ROOT, user="dev", light=True)
     home.environment |= {"BANGER_NAMES": "auto", "BANGER_STORAGE": "dm_snapshot"}
     assert lab.control.run("sudo", "-n", "true", user="dev").returncode != 0
     lab.shell("banger setup --user dev", timeout=120)

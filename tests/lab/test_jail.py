@@ -50,7 +50,7 @@ dmsetup ls; losetup --list --noheadings; ip -o link | grep bgr; nft list tables;
 
 
 def test_a_jailed_guest_on_a_copy(lab: Session) -> None:
-    banger = LabHome(lab, "/root/h")
+    banger = LabHome(lab, "/root/h", light=True)
     banger.ok("run", *OPTIONS, "--storage", "copy")
     assert_jailed(banger, lab)
     pid = show(banger)["pid"]
@@ -67,7 +67,7 @@ def test_a_jailed_guest_on_a_copy(lab: Session) -> None:
 
 def test_an_ordinary_users_jailed_guest_on_a_snapshot(lab: Session) -> None:
     lab.shell("banger setup --user dev", timeout=120)
-    banger = LabHome(lab, "/home/dev/h", user="dev")
+    banger = LabHome(lab, "/home/dev/h", user="dev", light=True)
     banger.ok("run", *OPTIONS, "--disk-size", "64M")
     assert show(banger)["storage"] == "dm_snapshot"
     assert_jailed(banger, lab)

@@ -13,7 +13,10 @@ from tests import requirements
 #: The cheap and telling rungs come first. Each has its time limit in seconds.
 RUNGS = {"style": 300, "unit": 60, "contract": 120, "integration": 600, "e2e": 900, "lab": 1200}
 #: Of the lab's files the long ones first: two processes take file after file and end together.
-LONGEST = ("test_jail.py", "test_host.py", "test_firecracker_linux.py", "test_user.py")
+LONGEST = (
+    *("test_host.py", "test_firecracker_linux.py", "test_jail.py", "test_user.py"),
+    "test_dm_snapshot.py",
+)
 TESTS = Path(__file__).parents[1]
 
 PASSED: Counter[str] = Counter()
