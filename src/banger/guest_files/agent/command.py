@@ -16,8 +16,7 @@ WINDOW = 256 * 1024
 _REPORT = WINDOW // 4
 #: The numbers are the kernel's; the modules that name them are slow to import.
 _FIONREAD = 0x541B
-_SIGPIPE = 13
-_SIGXFSZ = 25
+_SIGKILL, _SIGSTOP, _SIGNALS = 9, 19, 31
 DEFAULT_ENV = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
@@ -181,8 +180,9 @@ def _spawn(argv: Sequence[str], env: dict[str, str], cwd: str, files: Sequence[i
     try:
         program = _find_program(argv[0], env["PATH"])
         actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(files)]
-        # Python ignores these, and a command must not inherit that.
-        defaults = (_SIGPIPE, _SIGXFSZ)
+        # Python ignores some, and who started us perhaps others, like nohup: a command must not
+        # inherit that, or it would not hear that it is hung up on.
+        defaults = [n for n in range(1, _SIGNALS + 1) if n not in (_SIGKILL, _SIGSTOP)]
         for line in ([*argv], ["/bin/sh", program, *argv[1:]]):
             try:
                 return os.posix_spawn(
