@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from banger.api import frames
 from banger.api.endpoint import Endpoint
 from banger.api.endpoints import ENDPOINTS
-from banger.api.routes import FRAMES, IMAGE_IMPORT, IMAGE_KEEP, IMAGE_REGISTER
+from banger.api.routes import FRAMES, IMAGE_IMPORT, IMAGE_KEEP, IMAGE_REGISTER, VM_SET
 from banger.daemon.application import Application
 from banger.daemon.ports import Services
 from banger.service.requests import BuildRequest, CreateRequest
@@ -116,8 +116,19 @@ def make_possible(case: Any, files: CreateRequest) -> None:
             case.body["vm"] = "web"
         if case.body.get("packages"):
             case.body["packages"].append("curl")
+        if case.path == VM_SET:
+            make_a_change(case.body)
     if "ref" in case.path_parameters:
         case.path_parameters["ref"] = "web" if "/vms/" in case.path else "debian"
+
+
+def make_a_change(body: dict[str, Any]) -> None:
+    """Turn new values for ``web`` into some that change it: disks only grow."""
+    if body.get("overlay_bytes"):
+        least = CreateRequest(name="web").overlay_bytes
+        body["overlay_bytes"] = max(least, body["overlay_bytes"])
+    if all(value is None for value in body.values()):
+        body["vcpus"] = 1
 
 
 MODES = [
