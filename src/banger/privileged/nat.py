@@ -14,7 +14,7 @@ from banger.privileged import kernel_files, programs, ruleset, set_kernel, table
 from banger.privileged.calls import CallFailed, NatApply, NatClear, TapFacts
 from banger.privileged.checks import PREFIX_LENGTH, parse_forward
 from banger.privileged.listeners import listeners
-from banger.privileged.routes import parse_routes
+from banger.privileged.routes import read_routes
 from banger.privileged.ruleset import Change, Guest, Rules
 from banger.privileged.tables_now import Reading
 from banger.privileged.tap_marks import facts, own
@@ -49,8 +49,8 @@ def _require_guest(call: NatApply, found: TapFacts) -> None:
     if not found.index:
         raise CallFailed("failed", f"there is no interface {call.name}")
     network = ipaddress.IPv4Network((call.guest_address, PREFIX_LENGTH), strict=False)
-    routes = parse_routes(Path("/proc/net/route").read_text())
-    if (network, call.name) not in [(route.network, route.interface) for route in routes]:
+    known = [(route.network, route.interface) for route in read_routes()]
+    if (network, call.name) not in known:
         raise CallFailed("refused", f"{call.guest_address} is not behind {call.name}")
 
 
@@ -164,8 +164,7 @@ def forwarding(link: str) -> bool:
 
 def uplinks() -> set[str]:
     """The interfaces with a route of their own that are neither loopback nor TAPs of banger."""
-    routes = parse_routes(Path("/proc/net/route").read_text())
-    names = {route.interface for route in routes}
+    names = {route.interface for route in read_routes()}
     return {name for name in names if name != "lo" and not name.startswith(_TAP_PREFIX)}
 
 

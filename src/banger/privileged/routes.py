@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import ipaddress
 from collections.abc import Iterator
+from pathlib import Path
 
 from banger.privileged.frozen import Frozen
 
@@ -14,6 +15,11 @@ class Route(Frozen):
 
     network: ipaddress.IPv4Network
     interface: str
+
+
+def read_routes() -> Iterator[Route]:
+    """The routes of our network namespace now. Raises ``OSError``."""
+    return parse_routes(Path("/proc/net/route").read_text())
 
 
 def parse_routes(table: str) -> Iterator[Route]:

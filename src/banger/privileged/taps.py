@@ -6,7 +6,6 @@ import fcntl
 import ipaddress
 import os
 import struct
-from pathlib import Path
 
 from banger.privileged import checks, kernel_files, link_setup, netlink, routes
 from banger.privileged.calls import (
@@ -97,8 +96,7 @@ def _delete(call: TapDelete) -> None:
 
 def _refuse_overlap(call: TapCreate) -> None:
     network = checks.host_network(call.host_address).network
-    table = Path("/proc/net/route").read_text()
-    for route in routes.parse_routes(table):
+    for route in routes.read_routes():
         default = route.network == ipaddress.IPv4Network("0.0.0.0/0")
         if route.interface != call.name and not default and route.network.overlaps(network):
             raise CallFailed(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from banger.privileged.calls import (
     TapFacts,
     TapRestore,
 )
-from banger.privileged.routes import Route, parse_routes
+from banger.privileged.routes import Route, read_routes
 
 _DEFAULT_ROUTE = ipaddress.IPv4Network("0.0.0.0/0")
 
@@ -215,7 +214,7 @@ def networks_in_use() -> list[ipaddress.IPv4Network]:
 
 
 def _host_routes() -> Sequence[Route]:
-    table = ""
-    with contextlib.suppress(OSError):
-        table = Path("/proc/net/route").read_text()
-    return list(parse_routes(table))
+    try:
+        return list(read_routes())
+    except OSError:
+        return []
