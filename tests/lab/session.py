@@ -91,7 +91,7 @@ class Session:
         self._image = images
 
     def take_init_away(self, state: str) -> None:
-        """Take systemd out of the images in ``state``, and all that asks for it."""
+        """Take systemd out of the images in ``state``: their guests get banger's own init."""
         commands = "; ".join(f"debugfs -w -R '{command}' $drive" for command in _NO_INIT)
         self.shell(f"for drive in {state}/images/*/rootfs.ext4; do {commands}; done")
 

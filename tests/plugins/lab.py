@@ -86,10 +86,12 @@ class LabHome(CommandLine):
             alive = vm["state"] == "running" and self.on_host("test", "-d", f"/proc/{vm['pid']}")
             if alive and alive.returncode == 0 and vm["address"]:
                 ping = self.on_host("ping", "-c", "4", "-W", "4", vm["address"], timeout=60)
+                if not ping.returncode:
+                    continue
                 console = self.on_host("tail", "-n", "1", f"{vm['directory']}/console.log")
                 last = console.stdout.decode(errors="replace").strip()
                 # One that has switched itself off was banger's to end.
-                if ping.returncode and "reboot: " not in last:
+                if "reboot: " not in last:
                     lost.append(f"the guest of {vm['name']} answers no ping; it said last: {last}")
         faults = self.on_host("sh", "-c", _FAULTS, self.root, timeout=60)
         return lost + faults.stdout.decode().splitlines()
