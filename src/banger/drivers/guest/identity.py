@@ -25,6 +25,13 @@ _AGENT = tuple(
     f"agent/{name}.py"
     for name in ("__init__", "main", "loop", "port", "vsock", "command", "machine", "text")
 )
+#: Commands that a busybox brings for images that lack them.
+_TOOLS = (
+    *("awk", "cat", "chmod", "cp", "date", "df", "dmesg", "du", "env", "find", "free", "grep"),
+    *("gzip", "head", "hostname", "id", "ifconfig", "ip", "kill", "less", "ln", "ls", "mkdir"),
+    *("mount", "mv", "nc", "ping", "poweroff", "ps", "reboot", "rm", "route", "sed", "sh", "sleep"),
+    *("sort", "stat", "tail", "tar", "top", "umount", "uname", "vi", "wc", "wget", "which"),
+)
 _CACHE = "banger/run/banger/agent/__pycache__"
 _UNITS = "banger/run/systemd/system"
 _GENERATOR = "banger/run/systemd/system-generators/systemd-{}-generator"
@@ -49,6 +56,7 @@ def identity_archive(identity: Identity, *, now: int) -> bytes:
         cpio.file("banger/ssh/ssh_host_ed25519_key", _line(identity.host_key), 0o600),
         cpio.file("banger/ssh/ssh_host_ed25519_key.pub", _line(identity.host_public_key)),
         *_dropbear_key(identity.host_key),
+        *(cpio.link(f"banger/tools/{name}", "../busybox") for name in _TOOLS),
         *_run_tree(identity.profile),
     ]
     return cpio.archive(cpio.with_folders(entries))

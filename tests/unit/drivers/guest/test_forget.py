@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -137,8 +138,9 @@ def test_the_guest_writes_nothing_else() -> None:
     for path in OWN:
         if not path.startswith("/var/lib/systemd"):
             assert f"$N{path}" in script, path
-    put = [line.split()[2] for line in script.splitlines() if line.strip().startswith("put $B")]
-    files = {path.removeprefix("$N") for path in put} - {"$keys"}
+    put = re.findall(r"^ *(?:put|replace) \$B\S+ (\S+)$", script, re.MULTILINE)
+    assert len(put) == 8
+    files = {path.removeprefix("$N") for path in put} - {"$keys", "$key"}
     assert files <= {*OWN, HOSTS}
     assert MARK in script
     assert "# banger" in script
