@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
-from banger.drivers.guest.agent_dial import Dial
+from banger.drivers.guest.agent_dial import Dial, lost
 from banger.drivers.guest.agent_session import AgentSession
 from banger.drivers.guest.base import GuestCommand, GuestProcess
 from banger.errors import BangerError, DeadlineExceeded, VMMFailed
@@ -17,10 +17,14 @@ GREETING_TIMEOUT = 15.0
 
 
 class AgentClient:
-    """Implements ``GuestAgent`` (see ``base``) over connections that ``dial`` makes."""
+    """Implements ``GuestAgent`` (see ``base``) over connections that ``dial`` makes.
 
-    def __init__(self, dial: Dial) -> None:
+    ``refuses`` tells whether it is certain that no agent is there, where that can be told.
+    """
+
+    def __init__(self, dial: Dial, refuses: Callable[[], Awaitable[bool]] | None = None) -> None:
         self._dial = dial
+        self._refuses = refuses
         self._session: AgentSession | None = None
         self._opening: asyncio.Task[AgentSession] | None = None
 
@@ -37,8 +41,13 @@ class AgentClient:
         return await session.execute(command)
 
     async def shutdown(self, *, timeout: float) -> None:
-        """Ask the guest to power off; returns when it has begun to."""
+        """Ask the guest to power off; returns when it has begun to.
+
+        Raises ``VMMFailed`` at once, not when the time is over, if no agent can be there.
+        """
         async with self._deadline(timeout, "agree to power off"):
+            if not self._is_connected() and self._refuses is not None and await self._refuses():
+                raise lost("it has ended, and nothing has started it again")
             session = await self._connected()
             try:
                 await session.request("shutdown")
@@ -63,6 +72,9 @@ class AgentClient:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+    def _is_connected(self) -> bool:
+        return self._session is not None and self._session.alive
 
     async def _connected(self) -> AgentSession:
         if self._session is not None and self._session.alive:

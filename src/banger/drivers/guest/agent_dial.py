@@ -25,8 +25,10 @@ AGENT_VSOCK_PORT = 1023
 #: Seconds for an answer, after which another connection is tried. Firecracker itself gives a
 #: guest two.
 ANSWER_TIMEOUT = 5.0
+#: Seconds after which systemd would have started an agent again that has ended.
+RESTART = 1.5
 #: The pauses between two tries, in seconds, and by what they grow.
-_FIRST_PAUSE, _LONGEST_PAUSE, _GROWTH = 0.05, 0.5, 1.5
+_FIRST_PAUSE, _LONGEST_PAUSE, _GROWTH = 0.05, 0.15, 1.5
 
 
 async def dial_port(socket: Path) -> Streams:
@@ -54,12 +56,38 @@ async def dial_vsock(socket: Path, port: int = AGENT_VSOCK_PORT) -> Streams:
         pause = min(_GROWTH * pause, _LONGEST_PAUSE)
 
 
+async def vsock_refuses(socket: Path, port: int = AGENT_VSOCK_PORT) -> bool:
+    """Whether no agent listens in the guest, and none does ``RESTART`` seconds later.
+
+    A guest that does not answer is none that refuses. Raises ``VMMFailed`` without a VMM.
+    """
+    if not await _refused(socket, port):
+        return False
+    await asyncio.sleep(RESTART)
+    return await _refused(socket, port)
+
+
+async def _refused(socket: Path, port: int) -> bool:
+    reader, writer = await dial_port(socket)
+    try:
+        return await _ask(reader, writer, port) == b""
+    finally:
+        writer.close()
+
+
 async def _connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> bool:
+    return (await _ask(reader, writer, port) or b"").startswith(b"OK ")
+
+
+async def _ask(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int
+) -> bytes | None:
+    """The line that is the answer; empty: the connection was closed; ``None``: nothing came."""
     with contextlib.suppress(OSError, TimeoutError, asyncio.LimitOverrunError):
         async with asyncio.timeout(ANSWER_TIMEOUT):
             writer.write(f"CONNECT {port}\n".encode())
-            return (await reader.readline()).startswith(b"OK ")
-    return False
+            return await reader.readline()
+    return None
 
 
 def lost(cause: str) -> BangerError:

@@ -83,8 +83,12 @@ class LinuxGuest:
 
     def connect(self, agent_socket: Path, *, vsock: bool = False) -> GuestAgent:
         """A client that connects when first used."""
-        dial = agent_dial.dial_vsock if vsock else agent_dial.dial_port
-        return AgentClient(functools.partial(dial, agent_socket))
+        if not vsock:
+            return AgentClient(functools.partial(agent_dial.dial_port, agent_socket))
+        return AgentClient(
+            functools.partial(agent_dial.dial_vsock, agent_socket),
+            functools.partial(agent_dial.vsock_refuses, agent_socket),
+        )
 
     def ssh_command(
         self,

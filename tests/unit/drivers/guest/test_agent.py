@@ -15,6 +15,7 @@ from banger.drivers.guest import agent_dial, agent_session
 from banger.drivers.guest.agent import AgentClient
 from banger.drivers.guest.agent_dial import AGENT_VSOCK_PORT, dial_port, dial_vsock
 from banger.drivers.guest.base import GuestCommand, GuestProcess
+from banger.drivers.guest.guest import LinuxGuest
 from banger.errors import DeadlineExceeded, VMMFailed
 from tests.fakes.agent_port import AgentPort, ListeningAgent, VsockSocket, wait_until
 
@@ -283,6 +284,22 @@ async def test_a_guest_without_a_driver_answers_nothing_and_is_asked_again(
         await client.ping(timeout=0.5)
     vsock.deaf = False
     assert (await client.ping(timeout=20))["agent"] == 1
+    await client.close()
+
+
+async def test_an_agent_that_has_ended_is_not_waited_for(
+    vsock: VsockSocket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent_dial, "RESTART", 0.1)
+    vsock.ports.clear()
+    client = LinuxGuest().connect(vsock.path, vsock=True)
+    with pytest.raises(VMMFailed, match="cannot be reached"):
+        await client.shutdown(timeout=60)
+    assert vsock.lines == [b"CONNECT 1023\n"] * 2
+    # A guest that says nothing may have one.
+    vsock.deaf = True
+    with pytest.raises(DeadlineExceeded):
+        await client.shutdown(timeout=0.3)
     await client.close()
 
 

@@ -16,8 +16,9 @@ from banger.drivers.vmm.firecracker import exit_reason
 from banger.drivers.vmm.firecracker.boot_record import BootRecord
 from banger.host import process
 
-#: Seconds between two looks at the console's length. Two equal ones make an end.
-PAUSE = 0.5
+#: Seconds between two looks at the console's length, and after one that found it longer. Two equal
+#: ones make an end.
+PAUSE, SHORT_PAUSE = 0.4, 0.2
 #: How much of the console's end is read, in bytes.
 _TAIL = 512
 
@@ -37,8 +38,9 @@ async def _until_halted(console: Path, start: int) -> None:
             seen = size
             if exit_reason.says_halted(console_log.read_tail(console, _TAIL, start)):
                 return
+        pause = PAUSE if size == before else SHORT_PAUSE
         before = size
-        await asyncio.sleep(PAUSE)
+        await asyncio.sleep(pause)
 
 
 def note_end(record: BootRecord, why: str) -> bool:
