@@ -35,9 +35,11 @@ class Selection:
         """The drivers of a new VM.
 
         Where a Firecracker is installed they depend on what KVM can do, which takes seconds to
-        find out at the first call; elsewhere it is probed meanwhile.
+        find out at the first call; elsewhere it is probed meanwhile. Firecracker by name runs with
+        KVM or not at all: a probe would only take its guest's time.
         """
-        probing = self._probe()
+        if self._settings.vmm != host.FIRECRACKER:
+            probing = self._probe()
         chosen = await self._chosen(self._verdict or _UNPROBED)
         if self._settings.vmm == host.AUTO and await in_thread(lambda _: self._has_firecracker()):
             chosen = await self._chosen(await asyncio.shield(probing))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from banger.host.kvm_probe import KvmLevel
 
-AUTO = "auto"
+AUTO, FIRECRACKER = "auto", "firecracker"
 
 
-@dataclass(frozen=True, slots=True)
-class HostFacts:
+class HostFacts(Struct, frozen=True):
     """What the choice rests on.
 
     ``kvm`` and ``kvm_evidence`` are the probe's verdict. ``reflink``: the state folder's file
@@ -30,16 +29,14 @@ class HostFacts:
     no_firecracker: str = "nobody has looked for Firecracker"
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
+class Chosen(Struct, frozen=True):
     """A name, and one sentence that says why it was chosen."""
 
     name: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """One of each. ``accelerator`` is ``kvm`` or ``tcg``.
 
     ``raw_storage`` is what a VMM gets that knows no qcow2.
@@ -72,7 +69,7 @@ def choose_vmm(facts: HostFacts, storage: str, network: Chosen) -> Chosen:
     """Firecracker where it can run what is wanted, else QEMU, which runs all everywhere."""
     obstacle = _firecracker_obstacle(facts, storage, network)
     if not obstacle:
-        return Chosen("firecracker", f"Firecracker {facts.firecracker} is installed")
+        return Chosen(FIRECRACKER, f"Firecracker {facts.firecracker} is installed")
     missing = "" if facts.qemu else "it is not installed yet, but "
     return Chosen("qemu", f"{missing}{obstacle}")
 

@@ -83,6 +83,25 @@ async def test_who_gives_up_waiting_does_not_end_the_probe(
     assert await second == "kvm"
 
 
+async def test_firecracker_by_name_needs_no_probe_until_somebody_asks(
+    paths: Paths, probe: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probed: list[Paths] = []
+
+    def note(paths: Paths) -> KvmVerdict:
+        probed.append(paths)
+        return LINUX
+
+    monkeypatch.setattr(selection, "probe_kvm", note)
+    chosen = Selection(paths, Settings(vmm="firecracker"))
+    assert (await chosen.choose()).vmm == "firecracker"
+    await asyncio.sleep(0.05)
+    assert probed == []
+    # A VM for QEMU may be wanted beside it.
+    assert await chosen.accelerator() == "kvm"
+    assert probed == [paths]
+
+
 async def test_where_firecracker_is_installed_the_choice_waits_for_the_probe(
     paths: Paths, probe: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
