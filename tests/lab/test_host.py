@@ -95,8 +95,10 @@ def test_two_vms_reach_the_world_and_each_other(dev: LabHome, lab: Session) -> N
 
     dev.ok("run", "--name", "two", "--vcpu", "1", "--memory", "512")
     assert _objects(lab) == {"dm": 2, "tap": 2, "table": 1, "loop": 3, "vmm": 2}
-    for name in ("one", "two"):
-        assert lab.shell(f"getent hosts {name}.vm").split()[0] == _vm(dev, name)["address"]
+    listed = {vm["name"]: vm["address"] for vm in dev.json("ls")}
+    assert listed.keys() == {"one", "two"}
+    for name, address in listed.items():
+        assert lab.shell(f"getent hosts {name}.vm").split()[0] == address
     greet = GREET.format("two.vm", 22)
     assert dev.ok("exec", "one", "--", "python3", "-c", greet) == "b'SSH-2.0'\n"
     dev.ok("exec", "one", "--", "sh", "-c", "echo kept >/root/note; sync")

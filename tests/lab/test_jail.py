@@ -19,8 +19,8 @@ def show(banger: LabHome) -> dict[str, Any]:
     return found
 
 
-def assert_jailed(banger: LabHome, lab: Session) -> None:
-    """What the kernel says of the running Firecracker."""
+def assert_jailed(banger: LabHome, lab: Session) -> dict[str, Any]:
+    """What the kernel says of the running Firecracker; the VM, whose it is."""
     vm, uid = show(banger), 0 if banger.user == "root" else 1000
     assert (vm["state"], vm["jail"]) == ("running", True)
     pid = vm["pid"]
@@ -41,6 +41,7 @@ def assert_jailed(banger: LabHome, lab: Session) -> None:
         assert time.monotonic() < deadline, left
         time.sleep(0.5)
         left &= set(lab.shell(find).split())
+    return vm
 
 
 def assert_nothing_left(lab: Session) -> None:
@@ -52,8 +53,7 @@ dmsetup ls; losetup --list --noheadings; ip -o link | grep bgr; nft list tables;
 def test_a_jailed_guest_on_a_copy(lab: Session) -> None:
     banger = LabHome(lab, "/root/h", light=True)
     banger.ok("run", *OPTIONS, "--storage", "copy")
-    assert_jailed(banger, lab)
-    pid = show(banger)["pid"]
+    pid = assert_jailed(banger, lab)["pid"]
     assert "Linux" in banger.ok("exec", "web", "--", "uname")
     lab.shell(f"kill -KILL {banger.json('daemon', 'status')['pid']}")
     banger.ok("daemon", "start")
@@ -69,8 +69,7 @@ def test_an_ordinary_users_jailed_guest_on_a_snapshot(lab: Session) -> None:
     lab.shell("banger setup --user dev", timeout=120)
     banger = LabHome(lab, "/home/dev/h", user="dev", light=True)
     banger.ok("run", *OPTIONS, "--disk-size", "64M")
-    assert show(banger)["storage"] == "dm_snapshot"
-    assert_jailed(banger, lab)
+    assert assert_jailed(banger, lab)["storage"] == "dm_snapshot"
     boot = ("exec", "web", "--", "cat", "/proc/sys/kernel/random/boot_id")
     before = banger.ok(*boot)
     banger.ok("exec", "web", "--", "sh", "-c", "cd /work; echo kept | tee /root/note note; sync")
