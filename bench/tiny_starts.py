@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import os
 import shutil
 import signal
@@ -15,6 +14,8 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import structs
 
 from banger.drivers.vmm.base import BootSpec, NetworkDevice
 from banger.drivers.vmm.firecracker import bodies, client
@@ -104,7 +105,7 @@ def networked_starter(program: FirecrackerBinary, network: HandNetwork) -> Start
     async def networked(spec: BootSpec) -> int:
         tap = await network.attach(spec.vm_id)
         device = NetworkDevice(mac=mac_address(spec.vm_id), tap=tap)
-        return await _bare(program.path, dataclasses.replace(spec, network=device))
+        return await _bare(program.path, structs.replace(spec, network=device))
 
     return networked
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 import random
 import subprocess
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from banger.drivers.vmm.base import BootSpec, NetworkDevice
 from banger.drivers.vmm.firecracker import bodies, client
@@ -31,8 +30,7 @@ DRIVE: dict[str, object] = {"drive_id": "d", "path_on_host": "disk", "is_root_de
 INTERFACE: dict[str, object] = {"iface_id": "eth0", "host_dev_name": "bgrnone"}
 
 
-@dataclass(frozen=True, slots=True)
-class Raw(Request):
+class Raw(Request, frozen=True):
     """A request with any body at all."""
 
     raw: dict[str, object] | None = None
@@ -474,7 +472,7 @@ async def test_nobody_listens(tmp_path: Path) -> None:
 
 
 async def test_the_spec_is_what_is_sent(api: Api) -> None:
-    spec = dataclasses.replace(api.spec(arguments=("root=/dev/vda",)), vcpus=2, initrd=None)
+    spec = structs.replace(api.spec(arguments=("root=/dev/vda",)), vcpus=2, initrd=None)
     for request in bodies.requests(spec, parse_version("1.12.1")):
         await api.call(request)
     found = await api.call(Raw("GET", "/machine-config"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import os
 import shutil
 import stat
@@ -13,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from banger.drivers.storage import layer_file
 from banger.drivers.storage.base import RootfsSpec, RootfsStore
@@ -106,7 +106,7 @@ async def store(make: Make, spec: RootfsSpec) -> AsyncIterator[RootfsStore]:
     made = make(0)
     yield made
     for vm_id in (VM, OTHER):
-        await made.deactivate(dataclasses.replace(spec, vm_id=vm_id))
+        await made.deactivate(structs.replace(spec, vm_id=vm_id))
 
 
 def layer_of(store: RootfsStore, spec: RootfsSpec) -> Path:
@@ -291,7 +291,7 @@ async def test_a_layer_grows_and_keeps_its_content(
     write(await store.activate(spec), 8, 7)
     await store.deactivate(spec)
     used = store.usage(spec).used_bytes
-    larger = dataclasses.replace(spec, overlay_bytes=64 * MIB + 1)
+    larger = structs.replace(spec, overlay_bytes=64 * MIB + 1)
     await store.grow(larger)
     await store.grow(larger)
     await store.grow(spec)  # never smaller again
@@ -311,7 +311,7 @@ async def test_a_layer_grows_and_keeps_its_content(
 async def test_a_new_layer_has_the_room_that_was_asked_for(
     store: RootfsStore, spec: RootfsSpec, tmp_path: Path
 ) -> None:
-    await store.prepare(dataclasses.replace(spec, overlay_bytes=64 * MIB))
+    await store.prepare(structs.replace(spec, overlay_bytes=64 * MIB))
     drive = await store.activate(spec)
     with raw(drive, tmp_path).open("rb") as file:
         assert file.seek(0, 2) == (BASE_BYTES if keeps_its_size(store) else 64 * MIB)
@@ -333,7 +333,7 @@ async def test_a_copy_is_its_own(store: RootfsStore, spec: RootfsSpec, tmp_path:
     await store.deactivate(spec)
     directory = spec.directory.with_name(OTHER)
     directory.mkdir()
-    other = dataclasses.replace(spec, vm_id=OTHER, directory=directory)
+    other = structs.replace(spec, vm_id=OTHER, directory=directory)
     await store.copy(spec, other)
     before = content(other)
     await store.copy(spec, other)
@@ -355,7 +355,7 @@ async def test_short_space_stops_a_copy(
     monkeypatch.setattr(files, "clone_file", lambda _source, _target: False)
     directory = spec.directory.with_name(OTHER)
     directory.mkdir()
-    other = dataclasses.replace(spec, vm_id=OTHER, directory=directory)
+    other = structs.replace(spec, vm_id=OTHER, directory=directory)
     with pytest.raises(HostNotReady, match="not enough disk space"):
         await make(1 << 60).copy(spec, other)
     assert content(other) == {}

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from banger.drivers.vmm.base import VMM, BootSpec, NetworkDevice, RunState
 from banger.drivers.vmm.firecracker.driver import FirecrackerVMM
@@ -272,9 +273,9 @@ async def test_two_vms_do_not_write_to_one_drive(vmm: VMM, boot: Boot, tmp_path:
     disk.write_bytes(bytes(1 << 20))
     drive = Drive("root", disk, "raw")
     first, second = boot(), boot()
-    await vmm.launch(dataclasses.replace(first, drives=(drive,)))
+    await vmm.launch(structs.replace(first, drives=(drive,)))
     with pytest.raises(BangerError):
-        await vmm.launch(dataclasses.replace(second, drives=(drive,)))
+        await vmm.launch(structs.replace(second, drives=(drive,)))
     assert vmm.find(second.process_name) is None
 
 

@@ -13,10 +13,10 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import asdict, replace
 
 from banger.drivers.vmm.base import BootSpec, NetworkDevice, RunState
 from banger.drivers.vmm.firecracker import workspace

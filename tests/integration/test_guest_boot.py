@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import hashlib
 import os
 import socket
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from banger.drivers.guest.base import GuestAgent, GuestCommand, Identity
 from banger.drivers.guest.guest import LinuxGuest
@@ -352,7 +352,7 @@ async def test_another_init_and_no_python(vm: VM) -> None:
 
 
 async def test_a_root_that_cannot_be_had_is_told_on_the_console(vm: VM) -> None:
-    guest = await vm.launch(dataclasses.replace(vm.spec("fast"), drives=()))
+    guest = await vm.launch(structs.replace(vm.spec("fast"), drives=()))
     assert await guest.ended() is ExitReason.GUEST_SHUTDOWN
     lines = [line for line in guest.console().splitlines() if line.startswith("banger:")]
     assert len(lines) == 3

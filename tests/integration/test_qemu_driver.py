@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import os
 import re
 import signal
@@ -14,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from banger.drivers.vmm import child, console_log
 from banger.drivers.vmm.base import BootSpec, NetworkDevice
@@ -117,7 +117,7 @@ async def test_root_hands_over_files_that_nobody_may_open(qemu: QemuVMM, boot: B
     for path in (spec.kernel, disk, initrd):
         path.chmod(0o600)
     machine = await qemu.launch(
-        dataclasses.replace(spec, initrd=initrd, drives=(Drive("root", disk, "raw"),))
+        structs.replace(spec, initrd=initrd, drives=(Drive("root", disk, "raw"),))
     )
     assert proc(machine, "status").partition("Uid:\t")[2].split()[0] == str(spec.run_as and 65534)
     assert str(spec.kernel.parent) not in " ".join(process.argv_of(machine.pid))
@@ -243,9 +243,9 @@ async def test_an_image_is_shared_and_an_overlay_is_not(
         subprocess.run([*create, str(base), str(overlay)], check=True)
         drives.append(Drive("root", overlay, "qcow2", base))
     for drive in drives:
-        await qemu.launch(dataclasses.replace(boot(), drives=(drive,)))
+        await qemu.launch(structs.replace(boot(), drives=(drive,)))
     with pytest.raises(VMMFailed, match="could not start") as caught:
-        await qemu.launch(dataclasses.replace(boot(), drives=(drives[0],)))
+        await qemu.launch(structs.replace(boot(), drives=(drives[0],)))
     assert "lock" in caught.value.cause
 
 
@@ -254,7 +254,7 @@ async def test_a_port_that_is_taken_is_said_so(qemu: QemuVMM, boot: Boot) -> Non
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        spec = dataclasses.replace(
+        spec = structs.replace(
             boot(), network=NetworkDevice(mac="02:00:00:00:00:01", ssh_port=port)
         )
         with pytest.raises(VMMFailed) as caught:
@@ -274,11 +274,11 @@ async def test_the_tap_is_handed_over(qemu: QemuVMM, boot: Boot) -> None:
     try:
         subprocess.run(["ip", "link", "set", name, "up"], check=True)
         network = NetworkDevice(mac="02:00:00:00:00:01", tap=name)
-        machine = await qemu.launch(dataclasses.replace(spec, network=network))
+        machine = await qemu.launch(structs.replace(spec, network=network))
         carrier = Path(f"/sys/class/net/{name}/carrier")
         assert carrier.read_text() == "1\n"
         with pytest.raises(BangerError, match=name):
-            await qemu.launch(dataclasses.replace(boot(), network=network))
+            await qemu.launch(structs.replace(boot(), network=network))
         await qemu.kill(machine, spec.process_name)
         assert carrier.read_text() == "0\n"
     finally:
@@ -289,7 +289,7 @@ async def test_the_tap_is_handed_over(qemu: QemuVMM, boot: Boot) -> None:
 async def test_a_kernel_without_a_root_panics_and_is_known_to(
     qemu: QemuVMM, boot: Boot, built_image: Path
 ) -> None:
-    spec = dataclasses.replace(boot(), memory_mib=256, kernel=built_image / "vmlinux")
+    spec = structs.replace(boot(), memory_mib=256, kernel=built_image / "vmlinux")
     machine = await qemu.launch(spec)
     assert await ended(qemu, machine, spec) is ExitReason.GUEST_PANIC
     detail = qemu.exit_of(spec.events, spec.console_log, spec.log).detail

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import msgspec
 import pytest
 
 import banger
@@ -312,7 +313,9 @@ def probe(place: Place, tmp: Path, timeout: float = 60) -> Any:
     """What the daemon of an ordinary user gets, from a copy of banger that it may read."""
     tree = tmp / "banger"
     if not tree.exists():
-        shutil.copytree(Path(banger.__file__).parent, tree)
+        for package in (banger, msgspec):
+            folder = Path(str(package.__file__)).parent
+            shutil.copytree(folder, tmp / folder.name)
         above = takewhile(lambda folder: folder != Path(tempfile.gettempdir()), tmp.parents)
         for folder in (tmp, *above):
             folder.chmod(0o755)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from banger.api import routes
 
@@ -11,8 +11,7 @@ _ALWAYS = (403, 500, 503)
 _BODY = (400, 413, 415, 422)
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(Struct, frozen=True):
     """A query parameter or header; ``schema`` is JSON Schema."""
 
     name: str
@@ -21,8 +20,7 @@ class Parameter:
     place: str = "query"
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True):
     """One method of one path.
 
     ``answer`` is the body type of success, or empty for one described by ``media_type`` alone.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from banger.daemon.image_ports import Customizing, Images, Importing, OwnImages, Pruning
 from banger.drivers.guest.base import GuestCommand, GuestProcess
@@ -173,8 +174,7 @@ class Stats(Protocol):
     async def all(self) -> Sequence[VMStats]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class DriverFact:
+class DriverFact(Struct, frozen=True):
     """The driver that ``auto`` means and why; the last two are known of a VMM only."""
 
     name: str
@@ -183,8 +183,7 @@ class DriverFact:
     version: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class DriverFacts:
+class DriverFacts(Struct, frozen=True):
     """The drivers that ``auto`` means."""
 
     vmm: DriverFact
@@ -192,8 +191,7 @@ class DriverFacts:
     network: DriverFact
 
 
-@dataclass(frozen=True, slots=True)
-class DaemonFacts:
+class DaemonFacts(Struct, frozen=True):
     """What stays the same for the life of the daemon. ``started_at`` is Unix seconds."""
 
     version: str
@@ -207,8 +205,7 @@ class DaemonFacts:
     boot_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Services:
+class Services(Struct, frozen=True):
     """All that the handlers work with.
 
     ``changes`` moves with every change of the stored rows. ``stopping`` returns when the

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from banger.api import bodies, codec
 from banger.daemon.ports import Services, VMFacts
@@ -19,8 +20,7 @@ _MOVING = frozenset({"dns_name", "overlay_used_bytes", "warnings", "uptime_secon
 MAX_AGE = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class _Unobserved:
+class _Unobserved(Struct, frozen=True):
     """Stands for the facts of a VM that nobody asked for, or that could not be read."""
 
     vm: VM

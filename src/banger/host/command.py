@@ -9,8 +9,9 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from banger.errors import BangerError, CommandFailed, DeadlineExceeded, HostNotReady
 from banger.host import group
@@ -37,8 +38,7 @@ TAIL_BYTES = 16 * 1024
 _CHUNK = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(Struct, frozen=True):
     """A program and how to run it.
 
     ``env`` is added to a minimal environment with a fixed locale. ``timeout`` is in seconds.
@@ -56,8 +56,7 @@ class Command:
     descriptors: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Completed:
+class Completed(Struct, frozen=True):
     """A program that ended with an accepted status.
 
     When lines or a log were asked for, ``stdout`` is only the tail of both streams together.

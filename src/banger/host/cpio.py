@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import PurePosixPath
+
+from msgspec import Struct
 
 #: The name that ends an archive.
 _TRAILER = "TRAILER!!!"
@@ -22,8 +23,7 @@ _MAGIC = b"070701"
 _HEADER_LENGTH = 110
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One member. ``mode`` holds type and permissions, ``device`` major and minor of a node."""
 
     path: str

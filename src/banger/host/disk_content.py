@@ -7,8 +7,9 @@ others from each format's own description.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 #: How much of a file ``read_head`` gives, in bytes: btrfs has its super block at 64 KiB.
 _HEAD = 0x10050
@@ -40,8 +41,7 @@ _KNOWN_READ_ONLY = 0x1F77B
 _OWN_INODES = 12
 
 
-@dataclass(frozen=True, slots=True)
-class ExtFacts:
+class ExtFacts(Struct, frozen=True):
     """What the super block of an ext file system says. Sizes are bytes."""
 
     size: int

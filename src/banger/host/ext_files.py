@@ -15,6 +15,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec import Struct
+
 from banger.errors import BangerError, CommandFailed, CorruptState, HostNotReady
 from banger.host.command import Command, Completed, find_program, run
 
@@ -27,8 +29,7 @@ _TIMEOUT = 120.0
 _READ_BACK = 8 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class NewFile:
+class NewFile(Struct, frozen=True):
     """A file to write: its name, an open descriptor of its content, and its permissions."""
 
     name: str

@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+from msgspec import Struct
 
 from banger.errors import CorruptState
 from banger.host.ext_files import ExtFiles, complaint
@@ -23,8 +24,7 @@ _FOLDER, _FILE, _SYMLINK = "directory", "regular", "symlink"
 _MAX_LINKS = 40
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """What stands under a path. ``kind`` is debugfs' word.
 
     ``link`` is where a link leads, if its text is short and plain.
@@ -49,8 +49,7 @@ class Entry:
         return self.kind == _FOLDER
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """A file or link as it shall be: what stands under ``entry``, with ``descriptor`` open on a
     file's content."""
 

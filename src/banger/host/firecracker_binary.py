@@ -9,8 +9,9 @@ import re
 import sys
 import tempfile
 import zipfile
-from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from msgspec import Struct, structs
 
 from banger.errors import BangerError, CorruptState, HostNotReady
 from banger.host.command import Command, find_program, run_blocking
@@ -38,8 +39,7 @@ _RECORD = "taken.json"
 _CURE = "put firecracker 1.12 or newer into PATH, or create the VM with --vmm qemu"
 
 
-@dataclass(frozen=True, slots=True)
-class FirecrackerBinary:
+class FirecrackerBinary(Struct, frozen=True):
     """A program that may be run. ``jailer`` is empty where there is none beside it.
 
     ``origin`` says in words where it is from.
@@ -52,8 +52,7 @@ class FirecrackerBinary:
     jailer: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Taken:
+class _Taken(Struct, frozen=True):
     """What the record in our folder says. ``digests``: file name -> SHA-256."""
 
     origin: str
@@ -175,7 +174,7 @@ def _take(folder: Path, programs: dict[str, bytes], origin: str) -> FirecrackerB
     for name, content in programs.items():
         write_atomic(folder / name, content, mode=0o755)
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in programs.items()}
-    write_atomic(folder / _RECORD, json.dumps(asdict(_Taken(origin, digests))))
+    write_atomic(folder / _RECORD, json.dumps(structs.asdict(_Taken(origin, digests))))
     return find_firecracker(folder)
 
 

@@ -8,9 +8,10 @@ import fcntl
 import json
 import os
 import platform
-from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
+
+from msgspec import Struct, structs
 
 from banger.errors import BangerError, HostNotReady
 from banger.host import files, process
@@ -58,8 +59,7 @@ class KvmLevel(StrEnum):
     LINUX = "linux"
 
 
-@dataclass(frozen=True, slots=True)
-class KvmVerdict:
+class KvmVerdict(Struct, frozen=True):
     """What was seen: one sentence of ``evidence``, the time it took, and console output."""
 
     level: KvmLevel
@@ -122,8 +122,7 @@ def _open_device() -> KvmVerdict:
     return KvmVerdict(KvmLevel.OPENS_ONLY, f"{_DEVICE} opens")
 
 
-@dataclass(frozen=True, slots=True)
-class _Trier:
+class _Trier(Struct, frozen=True):
     """A VMM to try guests with. ``elf`` says that it boots no compressed kernel."""
 
     title: str
@@ -220,5 +219,5 @@ def _remember(paths: Paths, verdicts: dict[str, KvmVerdict]) -> None:
     # Without the cache all still works, only more slowly.
     with contextlib.suppress(BangerError, OSError):
         files.make_private_folder(paths.kvm_verdict.parent)
-        stored = {key: asdict(verdict) for key, verdict in verdicts.items()}
+        stored = {key: structs.asdict(verdict) for key, verdict in verdicts.items()}
         files.write_atomic(paths.kvm_verdict, json.dumps(stored, indent=1))

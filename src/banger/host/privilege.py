@@ -7,9 +7,10 @@ import os
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
+
+from msgspec import Struct
 
 from banger.errors import BangerError, Conflict, HostNotReady, InternalError, PermissionRefused
 from banger.host import sudo
@@ -30,8 +31,7 @@ _PATIENCE = 30.0
 _ASK_AGAIN = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Snapshots:
+class _Snapshots(Struct, frozen=True):
     """What ``Privilege.probe_snapshots`` says, until when, and of which state of the program."""
 
     obstacle: str

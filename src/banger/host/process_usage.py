@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from banger.host.process import parse_start_ticks
 
@@ -14,8 +15,7 @@ _KIB = 1024
 _SUM = re.compile(r"^(Rss|Pss):\s+(\d+) kB$", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Struct, frozen=True):
     """Seconds of one core since the start, and bytes now; ``None``: it is hidden from us."""
 
     cpu_seconds: float

@@ -9,8 +9,9 @@ import signal
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from banger.errors import BangerError
 from banger.host import process
@@ -31,8 +32,7 @@ BRIEF = "loglevel=6 cryptomgr.notests=1 rdinit=/none"
 _TAIL = 2000
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
+class Trial(Struct, frozen=True):
     """What a trial showed. ``console`` and ``messages`` are the tails of serial and stderr."""
 
     passed: bool

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from banger.drivers.guest.base import GuestAgent, GuestCommand, GuestProcess
 from banger.errors import BangerError, NoAgent
@@ -27,8 +28,7 @@ _FOLLOW_PAUSE = 0.1
 _PIECE = 65536
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(Struct, frozen=True):
     """Everything a client needs to enter a guest. ``ssh`` is the argv up to user@host."""
 
     id: str

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import ClassVar
 
 import msgspec
+from msgspec import structs
 
 from banger.drivers.image.base import BuiltImage
 from banger.host import files
@@ -26,7 +26,7 @@ class Build(ImageStep):
         spec = msgspec.convert(arguments["spec"], ImageSpec)
         built = await self.context.drivers.builder.build(spec, self.folders, report)
         files.remove_tree(self.folders.scratch)
-        return dataclasses.asdict(built)
+        return structs.asdict(built)
 
 
 class BuildPlan(NewImagePlan):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import time
 
+from msgspec import structs
+
 from banger.errors import HostNotReady, InvalidInput
 from banger.model.lifecycle import Action
 from banger.model.operation import Operation
@@ -37,9 +39,7 @@ class ChangeService:
     async def set(self, reference: str, request: SetRequest) -> Operation:
         """Admit ``vm.set``. Only the overlay may grow while the VM runs, where that can be."""
         vm = self._vms.get(reference)
-        given = {
-            key: value for key, value in dataclasses.asdict(request).items() if value is not None
-        }
+        given = {key: value for key, value in structs.asdict(request).items() if value is not None}
         grows = "overlay_bytes" not in given or self._store_grows_live(vm)
         live = bool(given) and set(given) <= {"overlay_bytes", "restart"} and grows
         self._require(vm, Action.GROW if live else Action.CHANGE)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from banger.drivers.dns.base import NameService
 from banger.drivers.guest.base import Guest, GuestAgent
@@ -25,8 +26,7 @@ from banger.store.resources import Resources
 from banger.store.vms import VMs
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """The drivers that ``auto`` means on this host."""
 
     vmm: str
@@ -36,8 +36,7 @@ class Choice:
     raw_storage: str = "copy"
 
 
-@dataclass(frozen=True, slots=True)
-class Drivers:
+class Drivers(Struct, frozen=True):
     """Every driver by name, and how ``auto`` is resolved (it may have to probe the host)."""
 
     vmms: Mapping[str, VMM]
@@ -53,8 +52,7 @@ class Drivers:
     run_as: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(Struct, frozen=True):
     """The daemon's one set of collaborators."""
 
     uid: int

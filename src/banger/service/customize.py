@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import msgspec
+from msgspec import structs
 
 from banger.drivers.image.base import BuiltImage
 from banger.host import files
@@ -25,7 +25,7 @@ class Customize(ImageStep):
         wanted = msgspec.convert(self.plan.operation.arguments["wanted"], Customization)
         built = await self.context.drivers.builder.customize(wanted, self.folders, report)
         files.remove_tree(self.folders.scratch)
-        return dataclasses.asdict(built)
+        return structs.asdict(built)
 
 
 class CustomizePlan(NewImagePlan):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from banger.errors import InvalidInput
 from banger.model.image import DEFAULT_IMAGE, Customization, Image
@@ -27,8 +27,7 @@ _PREFIX = "docker-"
 _ROOMY = 8 * GIB
 
 
-@dataclass(frozen=True, slots=True)
-class _Base:
+class _Base(Struct, frozen=True):
     """What a base has. ``image`` is the one whose kernel it boots, ``is_file`` if not its own."""
 
     shown: str

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from banger.model.image import Image
 from banger.model.operation import Operation
@@ -17,8 +18,7 @@ Subject = VM | Image | Operation | dict[str, object]
 QUEUE_LIMIT = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(Struct, frozen=True):
     """``kind`` is vm, vm-deleted, image, image-deleted, operation, step, log or lost."""
 
     kind: str

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from msgspec import Struct
 
 from banger.host import files
 from banger.host.threads import in_thread
@@ -16,8 +17,7 @@ from banger.service.context import Context
 from banger.service.operations import OperationService
 
 
-@dataclass(frozen=True, slots=True)
-class Prunable:
+class Prunable(Struct, frozen=True):
     """Something that nobody uses.
 
     ``kind`` is ``image`` (``id`` and ``name`` are its own), ``remains`` or ``cache``; ``bytes``

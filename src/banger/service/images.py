@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import msgspec
+from msgspec import Struct
 
 from banger.errors import AlreadyExists, Conflict, InvalidInput, NotFound
 from banger.model.image import DOCKER_IMAGE, Image, ImageSpec, ImageState
@@ -22,8 +22,7 @@ from banger.service.requests import BuildRequest
 MIN_IMAGE_BYTES = 1 * GIB
 
 
-@dataclass(frozen=True, slots=True)
-class ImageFacts:
+class ImageFacts(Struct, frozen=True):
     """An image with what is observed of it. ``drift``: the package list changed since.
 
     An image of a list of its own does not drift: nobody knows where that list is now.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
+
+from msgspec import structs
 
 from banger.drivers.image.base import ImportedImage, ImportSpec
 from banger.errors import InvalidInput
@@ -33,7 +34,7 @@ class Unpack(ImageStep):
             modules=str(arguments["version"]),
         )
         imported = await self.context.drivers.importer.unpack(spec, self.folders, report)
-        return dataclasses.asdict(imported)
+        return structs.asdict(imported)
 
 
 class Seal(ImageStep):

@@ -6,8 +6,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from banger.errors import Conflict, InvalidInput, NotFound
 from banger.model.operation import Operation, OperationStatus, StepRecord
@@ -20,8 +21,7 @@ from banger.service.steps import Plan
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Struct, frozen=True):
     """What a running operation last reported."""
 
     title: str
@@ -29,8 +29,7 @@ class Progress:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """What an operation works on; ``kind`` is ``vm`` or ``image``."""
 
     kind: str

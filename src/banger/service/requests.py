@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from banger.model.image import DEFAULT_IMAGE, DEFAULT_SUITE
 from banger.model.network import Forward
@@ -16,8 +16,7 @@ from banger.model.vm import (
 DEFAULT_IMAGE_BYTES = 8 * GIB
 
 
-@dataclass(frozen=True, slots=True)
-class CreateRequest:
+class CreateRequest(Struct, frozen=True):
     """Fields of ``POST /v1/vms``. Empty text means: take the default."""
 
     name: str = ""
@@ -42,8 +41,7 @@ class CreateRequest:
     restart: str = "no"
 
 
-@dataclass(frozen=True, slots=True)
-class SetRequest:
+class SetRequest(Struct, frozen=True):
     """Fields of ``POST /v1/vms/{ref}/set``. None: it stays as it is."""
 
     vcpus: int | None = None
@@ -53,8 +51,7 @@ class SetRequest:
     restart: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class BuildRequest:
+class BuildRequest(Struct, frozen=True):
     """Fields of ``POST /v1/images``. ``packages`` is the list's text, None for the default.
 
     ``docker`` None: as the image of the name was built, else by the name.
@@ -68,8 +65,7 @@ class BuildRequest:
     rebuild: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ImportRequest:
+class ImportRequest(Struct, frozen=True):
     """Fields of ``POST /v1/images:import``. Paths are absolute; the last three may be empty."""
 
     name: str
@@ -80,8 +76,7 @@ class ImportRequest:
     modules: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class CustomizeRequest:
+class CustomizeRequest(Struct, frozen=True):
     """Fields of ``POST /v1/images:customize``. Empty text and 0 mean: as the base has it.
 
     ``base`` is an image, or the absolute path of an ext4 file. ``packages`` is a list's text.

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import msgspec
+from msgspec import structs
 
 from banger.model.lifecycle import VMState
 from banger.model.vm import VMSpec
@@ -59,7 +60,7 @@ class GrowOverlay(SizeStep):
     async def apply(self, report: Report) -> dict[str, object]:
         if self.grows():
             vm = self.plan.vm
-            wanted = dataclasses.replace(
+            wanted = structs.replace(
                 rootfs_spec(self.context, vm), overlay_bytes=self.size("after", "overlay_bytes")
             )
             await self.context.drivers.stores[vm.spec.storage].grow(wanted)

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from banger.drivers.network.base import Traffic
 from banger.drivers.vmm.base import Counters
@@ -24,8 +25,7 @@ _AT_ONCE = 16
 _ALIVE = frozenset({VMState.RUNNING, VMState.PAUSED, VMState.STOPPING})
 
 
-@dataclass(frozen=True, slots=True)
-class VMStats:
+class VMStats(Struct, frozen=True):
     """One look at a running VM. ``overlay`` and ``traffic`` are ``None`` where nobody can tell."""
 
     vm: VM

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct, structs
 
 from banger import proposals
 from banger.errors import AlreadyExists, Conflict, HostNotReady
@@ -30,8 +30,7 @@ from banger.store.vms import name_taken
 _LEASES_TRIED = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class VMFacts:
+class VMFacts(Struct, frozen=True):
     """A VM with what is observed of it."""
 
     vm: VM
@@ -96,7 +95,7 @@ class VMService:
         image = self._image_for(request)
         if image is not None and image.own_boot and not request.kernel:
             own = own_boot_of(self._context.paths, image)
-            request = dataclasses.replace(
+            request = structs.replace(
                 request, kernel=own.kernel, initrd=own.initrd, modules=own.modules
             )
         choice = await self._context.drivers.choose()

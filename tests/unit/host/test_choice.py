@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from banger.host.choice import HostFacts, choose
 from banger.host.kvm_probe import KvmLevel
@@ -49,7 +48,7 @@ def test_firecracker_is_the_vmm_where_linux_boots_on_kvm() -> None:
 def test_qemu_stands_in_and_the_reason_is_told(
     lacks: dict[str, object], asked: dict[str, str], words: str
 ) -> None:
-    chosen = choose(replace(WITH_FIRECRACKER, **lacks), **asked).vmm  # type: ignore[arg-type]
+    chosen = choose(replace(WITH_FIRECRACKER, **lacks), **asked).vmm
     assert chosen.name == "qemu"
     assert words in chosen.reason
 

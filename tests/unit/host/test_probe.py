@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from banger.host import facts, kernel_checks, probe, program_checks, room_checks
 from banger.host.finding import Check, Status

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from banger.errors import AlreadyExists, BangerError, Conflict, InvalidInput, NotFound
 from banger.model.image import Image, ImageState
@@ -95,10 +96,10 @@ async def test_a_qcow2_drive_cannot_be_rebuilt_from_it(house: House, tmp_path: P
 async def test_bad_files_are_refused(house: House, tmp_path: Path, broken: str) -> None:
     files = own_files(tmp_path / "own")
     (tmp_path / "text").write_text("no such thing " * 100)
-    files = dataclasses.replace(files, **{broken: str(tmp_path / "text")})  # type: ignore[arg-type]
+    files = structs.replace(files, **{broken: str(tmp_path / "text")})
     with pytest.raises(InvalidInput):
         await house.own_images.register("own", files)
-    files = dataclasses.replace(own_files(tmp_path / "own"), **{broken: "relative"})  # type: ignore[arg-type]
+    files = structs.replace(own_files(tmp_path / "own"), **{broken: "relative"})
     with pytest.raises(InvalidInput):
         await house.own_images.register("own", files)
     assert [image.name for image in house.images.list()] == ["debian"]
@@ -107,7 +108,7 @@ async def test_bad_files_are_refused(house: House, tmp_path: Path, broken: str) 
 
 @pytest.mark.parametrize("missing", ["rootfs", "kernel"])
 async def test_missing_files_are_refused(house: House, tmp_path: Path, missing: str) -> None:
-    files = dataclasses.replace(own_files(tmp_path / "own"), **{missing: ""})  # type: ignore[arg-type]
+    files = structs.replace(own_files(tmp_path / "own"), **{missing: ""})
     with pytest.raises(InvalidInput, match="lacks its"):
         await house.own_images.register("own", files)
 
@@ -158,7 +159,7 @@ async def test_keep(house: House) -> None:
 async def test_keep_takes_the_identity_out(house: House, tmp_path: Path) -> None:
     """Where there is a file system; and the boot files of a VM with its own go along."""
     files = own_files(tmp_path / "own")
-    request = dataclasses.replace(files, name="web", memory_mib=64)
+    request = structs.replace(files, name="web", memory_mib=64)
     await ok(house, await house.vms.create(request))
 
     class Ext:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from banger.drivers.guest.base import GuestCommand
 from banger.drivers.storage.base import RootfsSpec
@@ -239,7 +239,7 @@ async def test_an_image_of_a_list_of_its_own_needs_that_list_again(house: House)
         await house.images.build(BuildRequest(name="work", rebuild=True))
     for error in (exists, caught):
         assert error.value.resolution == "banger image build work --rebuild --packages FILE"
-    again = dataclasses.replace(own, rebuild=True)
+    again = structs.replace(own, rebuild=True)
     await house.operations.wait((await house.images.build(again)).id)
     check_invariants(house)
 

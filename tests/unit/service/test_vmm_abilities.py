@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from banger.drivers.guest.base import GuestCommand
 from banger.drivers.vmm.base import Capabilities
@@ -48,7 +48,7 @@ def storage_of(house: House, request: CreateRequest, choice: Choice) -> str:
     stores |= dict.fromkeys(("qcow2", "reflink", "copy"), stores["fake"])
     networks = {**house.context.drivers.networks}
     networks["user"] = networks["tap"]
-    drivers = dataclasses.replace(house.context.drivers, stores=stores, networks=networks)
+    drivers = structs.replace(house.context.drivers, stores=stores, networks=networks)
     return resolution.resolve(request, None, choice, drivers).storage
 
 
@@ -58,7 +58,7 @@ async def test_auto_takes_storage_that_the_vmm_knows(house: House) -> None:
     assert storage_of(house, request, choice) == "qcow2"
     vmm_of(house).abilities = BARE
     assert storage_of(house, request, choice) == "reflink"
-    assert storage_of(house, request, dataclasses.replace(choice, storage="copy")) == "copy"
+    assert storage_of(house, request, structs.replace(choice, storage="copy")) == "copy"
 
 
 async def test_a_kernel_of_ones_own_takes_a_raw_drive(house: House, tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ async def test_a_kernel_of_ones_own_takes_a_raw_drive(house: House, tmp_path: Pa
     own = CreateRequest(memory_mib=64, kernel=str(kernel))
     assert storage_of(house, own, choice) == "copy"
     with pytest.raises(InvalidInput, match="qcow2 drive") as caught:
-        storage_of(house, dataclasses.replace(own, storage="qcow2"), choice)
+        storage_of(house, structs.replace(own, storage="qcow2"), choice)
     assert "--storage copy" in caught.value.resolution
 
 
@@ -94,7 +94,7 @@ async def test_auto_takes_the_vmm_that_can_do_what_was_asked_for(
     drivers = house.context.drivers
     stores = {**drivers.stores, "qcow2": drivers.stores["fake"]}
     networks = {**drivers.networks, "user": drivers.networks["tap"]}
-    drivers = dataclasses.replace(
+    drivers = structs.replace(
         drivers, vmms={"fake": able, "bare": bare}, stores=stores, networks=networks
     )
     choice = Choice("bare", "fake", "tap")
@@ -131,7 +131,7 @@ async def started(house: House) -> VM:
 
 @pytest.mark.parametrize("vsock", [True, False])
 async def test_the_way_to_the_agent_is_the_one_that_the_vmm_has(house: House, vsock: bool) -> None:
-    vmm_of(house).abilities = dataclasses.replace(vmm_of(house).abilities, vsock=vsock)
+    vmm_of(house).abilities = structs.replace(vmm_of(house).abilities, vsock=vsock)
     await started(house)
     assert (await house.access.endpoint("web")).agent
     process = await house.access.execute("web", GuestCommand(("true",)))

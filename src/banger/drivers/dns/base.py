@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from banger.model.network import Lease
 
 
-@dataclass(frozen=True, slots=True)
-class Publication:
+class Publication(Struct, frozen=True):
     """A VM's name and where it leads. ``gateway`` is the host's end of the VM's network."""
 
     vm_id: str
@@ -19,8 +19,7 @@ class Publication:
     gateway: str
 
 
-@dataclass(frozen=True, slots=True)
-class NameStatus:
+class NameStatus(Struct, frozen=True):
     """``server`` is where questions are answered, as ``ADDRESS:PORT``; empty if nowhere.
 
     ``wired`` is how the host's own programs see the names (``hosts``, ``resolved``); empty if
@@ -84,8 +83,7 @@ class NameService(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """What the host's resolver shall know.
 
     ``table`` has the address of each name, ``links`` the TAPs of the published VMs, ``server``

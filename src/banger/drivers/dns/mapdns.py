@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import functools
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
+
+from msgspec import structs
 
 from banger import naming
 from banger.drivers.dns.base import NameStatus, Publication, ResolverWiring, Wanted
@@ -56,7 +57,7 @@ class MapdnsNames:
         except BangerError as error:
             self._refused[vm_id] = f"{error.brief}: {error.cause}"
             raise
-        self._published[vm_id] = dataclasses.replace(publication, name=full)
+        self._published[vm_id] = structs.replace(publication, name=full)
         self._gateways[vm_id] = publication.gateway
         await self._apply()
 
@@ -85,7 +86,7 @@ class MapdnsNames:
                 except BangerError as error:
                     self._refused[publication.vm_id] = f"{error.brief}: {error.cause}"
                     continue
-                named = dataclasses.replace(publication, name=full_name(publication.name))
+                named = structs.replace(publication, name=full_name(publication.name))
                 self._published[publication.vm_id] = named
                 self._gateways[publication.vm_id] = publication.gateway
 

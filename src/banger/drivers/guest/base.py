@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from banger.model.network import Lease
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """What makes one guest different from every other one of its image.
 
     Keys are OpenSSH text. ``machine_id`` is 32 hexadecimal digits. ``work_disk`` asks for
@@ -28,8 +28,7 @@ class Identity:
     work_disk: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class LayerTarget:
+class LayerTarget(Struct, frozen=True):
     """The writable layer of a VM that is not running, to write into.
 
     ``device`` is a raw file or block device with an ext4 file system. ``journal`` is a file in
@@ -43,8 +42,7 @@ class LayerTarget:
     run_as: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ForgetTarget:
+class ForgetTarget(Struct, frozen=True):
     """A copy of a VM's root file system that is to become an image.
 
     ``device`` is a raw file with an ext4 file system, ``base`` what the VM was made from (it may
@@ -57,16 +55,14 @@ class ForgetTarget:
     run_as: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(Struct, frozen=True):
     """A piece of a stream. ``channel`` is ``stdin``, ``stdout`` or ``stderr``; empty = end."""
 
     channel: str
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class GuestCommand:
+class GuestCommand(Struct, frozen=True):
     """A command to run in the guest as root.
 
     ``argv`` is looked up in the guest's PATH. ``cwd`` defaults to /root.
@@ -77,8 +73,7 @@ class GuestCommand:
     cwd: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class SSHHost:
+class SSHHost(Struct, frozen=True):
     """Where the host reaches a guest's SSH server, and under which alias its key is pinned."""
 
     name: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from banger.drivers.image import kernel, rootfs
 from banger.drivers.image.digest import content_sha256
@@ -21,8 +22,7 @@ from banger.model.image import ImageSpec
 InitrdMaker = Callable[[Path, str, bytes], bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Assembly:
+class Assembly(Struct, frozen=True):
     """What the last steps of a build work on. ``prefix`` enters the namespace of the owners."""
 
     spec: ImageSpec

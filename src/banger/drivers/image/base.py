@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from banger.model.image import Customization, ImageSpec
 
@@ -13,8 +14,7 @@ from banger.model.image import Customization, ImageSpec
 ProgressCallback = Callable[[str, "float | None", str], None]
 
 
-@dataclass(frozen=True, slots=True)
-class BuiltImage:
+class BuiltImage(Struct, frozen=True):
     """What a build left in its folder: ``rootfs.ext4``, ``vmlinux`` and ``initrd.cpio``.
 
     They are read-only, for all VMs of the image share them. See ``Image`` for the fields.
@@ -27,8 +27,7 @@ class BuiltImage:
     package_count: int
 
 
-@dataclass(frozen=True, slots=True)
-class BuildFolders:
+class BuildFolders(Struct, frozen=True):
     """``target`` (exists, empty) gets the three files, ``scratch`` (exists, empty) is room to
     work in, ``debs`` is the package cache that later builds share, ``log`` keeps all output."""
 
@@ -87,8 +86,7 @@ class ImageBuilder(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class ImportSpec:
+class ImportSpec(Struct, frozen=True):
     """What is imported. ``archive`` is a file or an OCI layout folder.
 
     ``base`` is the folder of an image of banger's own. From it comes the Python of the agent, and
@@ -102,8 +100,7 @@ class ImportSpec:
     modules: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ImportedImage:
+class ImportedImage(Struct, frozen=True):
     """What is known of an imported image. See ``Image`` for the fields.
 
     ``exported_sha256`` is what ``rootfs_sha256`` must become, empty if nobody has said.

@@ -14,10 +14,11 @@ import signal
 import sys
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from banger.errors import BangerError, CommandFailed, InvalidInput
 from banger.host.command import Command, run
@@ -35,8 +36,7 @@ _MAX_FILES = 500
 Told = Callable[["float | None", str], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Archive:
+class Archive(Struct, frozen=True):
     """What is imported: one open file, or the files of a folder by their names in it."""
 
     path: Path
@@ -49,8 +49,7 @@ class Archive:
         return tuple(fd for fd in (self.descriptor, *self.members.values()) if fd >= 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Confined:
+class Confined(Struct, frozen=True):
     """Runs ``unpack`` in the folder ``work``, as ``run_as`` if that is given.
 
     ``mark`` is an argument that tells what a killed daemon's import has left running.

@@ -6,11 +6,10 @@ a build does. All of that happens without a right on the host (``inside``, ``gue
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct, structs
 
 from banger.drivers.image import kept, rootfs, workspace
 from banger.drivers.image.assembly import Assembly, InitrdMaker, check
@@ -37,8 +36,7 @@ _TIMEOUT = 1800.0
 _CORRECTED = (0, 1, 2, 3)
 
 
-@dataclass(frozen=True, slots=True)
-class Customizer:
+class Customizer(Struct, frozen=True):
     """Customises images. ``apt`` is the host's ``/etc/apt``."""
 
     is_root: bool
@@ -122,7 +120,7 @@ class Customizer:
             command = rootfs.format_command(
                 build.prefix, build.spec, build.tree, Path(f"/proc/self/fd/{opened}")
             )
-            await build.output.run(dataclasses.replace(command, descriptors=(opened,)))
+            await build.output.run(structs.replace(command, descriptors=(opened,)))
             if left:
                 argv = (*namespace.enter, "keepable", str(build.tree))
                 done = await run(Command(argv, stdin=msgspec.json.encode(left), timeout=_TIMEOUT))

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from banger.errors import CorruptState
 from banger.host.command import Command, find_program, run
@@ -32,8 +33,7 @@ _MODULE = "_json"
 _LINK = re.compile(r'Fast link dest: "([^"]+)"')
 
 
-@dataclass(frozen=True, slots=True)
-class GuestParts:
+class GuestParts(Struct, frozen=True):
     """Reads the file ``rootfs``; what it takes lands in folders of ``work``."""
 
     rootfs: Path

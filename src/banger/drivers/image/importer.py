@@ -6,9 +6,10 @@ import functools
 import os
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from banger.drivers.image import confined, own_archive, rootfs, workspace
 from banger.drivers.image.base import BuildFolders, ImportedImage, ImportSpec, ProgressCallback
@@ -29,8 +30,7 @@ _TIMEOUT = 600.0
 READ, FILL, VERIFY = "reading", "filesystem", "check"
 
 
-@dataclass(frozen=True, slots=True)
-class ArchiveImporter:
+class ArchiveImporter(Struct, frozen=True):
     """Implements ``ImageImporter``. ``run_as`` is whom to be while reading, when we are root."""
 
     run_as: tuple[int, int] | None = None
@@ -59,8 +59,7 @@ class ArchiveImporter:
         return own_archive.is_ours(archive)
 
 
-@dataclass(frozen=True, slots=True)
-class _Import:
+class _Import(Struct, frozen=True):
     spec: ImportSpec
     target: Path
     progress: ProgressCallback

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+from msgspec import Struct
 
 from banger.errors import CorruptState
 
@@ -25,8 +26,7 @@ _ATIME, _CTIME, _GENERATION, _EXTRA_SIZE = 8, 12, 100, 128
 _CTIME_EXTRA, _CRTIME, _CRTIME_EXTRA = 132, 144, 148
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
+class _Layout(Struct, frozen=True):
     block_size: int
     inode_size: int
     inodes_per_group: int

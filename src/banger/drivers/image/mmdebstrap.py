@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from banger.drivers.image import hooks
 from banger.drivers.image.overlay import EPOCH
@@ -31,8 +32,7 @@ PRIVATE_MOUNTS = ("unshare", "--mount", "--propagation", "private", "--")
 TIMEOUT = 3600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Bootstrap:
+class Bootstrap(Struct, frozen=True):
     """One run of mmdebstrap. ``work`` holds the tree; ``sources`` and ``overlay`` are files.
 
     Without ``sources`` mmdebstrap takes Debian's official archives.

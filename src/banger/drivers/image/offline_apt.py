@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from banger.drivers.image.guest_root import SHARE
 from banger.host.command import Command
@@ -84,8 +85,7 @@ fi
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(Struct, frozen=True):
     """The shared folder, as the host sees it."""
 
     folder: Path

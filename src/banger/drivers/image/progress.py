@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 DOWNLOAD, UNPACK, CONFIGURE = "download", "unpack", "configure"
 KERNEL, FILESYSTEM, CHECK = "kernel", "filesystem", "check"
@@ -25,8 +26,7 @@ _STARTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True):
     """A phase, how much of it is done (0 to 1, None if that cannot be told) and a detail."""
 
     phase: str

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from msgspec import Struct, structs
 
 from banger.errors import InvalidInput
 
@@ -16,8 +17,7 @@ _COMPONENTS = frozenset({"main", "contrib", "non-free", "non-free-firmware"})
 _ONE_LINE = re.compile(r"deb\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<rest>\S.*)")
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """One archive entry of sources.list(5). ``signed_by`` is a path or a whole key, as written."""
 
     uris: tuple[str, ...]
@@ -107,7 +107,7 @@ def pick(sources: Iterable[Source], suite: str, architecture: str) -> list[Sourc
         suites = tuple(name for name in source.suites if name in wanted)
         fits = not source.architectures or architecture in source.architectures
         if suites and fits and is_debian(source):
-            picked.append(replace(source, suites=suites))
+            picked.append(structs.replace(source, suites=suites))
     return picked if any(suite in source.suites for source in picked) else []
 
 

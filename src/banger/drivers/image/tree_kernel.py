@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from banger.drivers.image import docker, kernel
 from banger.drivers.image.assembly import Assembly, InitrdMaker, write_file
@@ -21,8 +22,7 @@ from banger.model.image import Customization
 _TIMEOUT = 600.0
 
 
-@dataclass(frozen=True, slots=True)
-class TreeKernel:
+class TreeKernel(Struct, frozen=True):
     """Works on one customisation."""
 
     wanted: Customization

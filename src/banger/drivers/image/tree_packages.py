@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from banger.drivers.image import apt_options, debs, docker, offline_apt, sources
 from banger.drivers.image.assembly import Assembly
@@ -27,8 +28,7 @@ _CODENAME = re.compile(r"^VERSION_CODENAME=[\"']?([a-z][a-z0-9.-]*)", re.MULTILI
 _DATABASE = "var/lib/dpkg/status"
 
 
-@dataclass(frozen=True, slots=True)
-class TreePackages:
+class TreePackages(Struct, frozen=True):
     """Works on one customisation. ``apt`` is the host's ``/etc/apt``, ``cache`` holds packages."""
 
     wanted: Customization

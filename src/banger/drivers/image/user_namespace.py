@@ -6,8 +6,9 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from banger.drivers.image import inside, rootfs
 from banger.errors import CommandFailed, HostNotReady
@@ -25,8 +26,7 @@ _START = (
 _PROGRAM = (sys.executable, "-P", "-B", "-c", _START)
 
 
-@dataclass(frozen=True, slots=True)
-class UserNamespace:
+class UserNamespace(Struct, frozen=True):
     """The way in for root, or for an ordinary user."""
 
     is_root: bool

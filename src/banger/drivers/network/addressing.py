@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from banger.errors import InvalidInput
 
@@ -16,8 +17,7 @@ PREFIX_LENGTH = 30
 SHARES = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Subnet:
+class Subnet(Struct, frozen=True):
     """The network of one VM."""
 
     network: ipaddress.IPv4Network

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from banger.model.network import CLOSED, Lease, Reach
 from banger.model.operation import Presence
 
 
-@dataclass(frozen=True, slots=True)
-class Attachment:
+class Attachment(Struct, frozen=True):
     """How a VM is attached to its network; the fields are those of ``Network.attach``."""
 
     lease: Lease
@@ -20,8 +20,7 @@ class Attachment:
     dns_port: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Traffic:
+class Traffic(Struct, frozen=True):
     """What a guest has received and sent since its interface was made; all only grow."""
 
     received_bytes: int

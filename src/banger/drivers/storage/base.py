@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from msgspec import Struct
 
 from banger.model.operation import Presence
 from banger.model.storage import DiskUsage, Drive
 
 
-@dataclass(frozen=True, slots=True)
-class RootfsSpec:
+class RootfsSpec(Struct, frozen=True):
     """``base`` is the image's rootfs (never written), ``directory`` the VM's own folder."""
 
     vm_id: str

@@ -5,8 +5,9 @@ from __future__ import annotations
 import platform
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from banger.errors import HostNotReady
 
@@ -17,8 +18,7 @@ Accelerator = Literal["kvm", "tcg"]
 KERNEL_HEAD = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Architecture:
+class Architecture(Struct, frozen=True):
     """One CPU architecture: which QEMU runs it, on which machine, and what its kernels want."""
 
     name: str

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
+
+from msgspec import Struct
 
 from banger.model.lifecycle import ExitReason
 from banger.model.network import Forward
@@ -21,8 +22,7 @@ AGENT_PORT = "banger.0"
 COUNTERS_TIMEOUT = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Capabilities:
+class Capabilities(Struct, frozen=True):
     """What a VMM driver can do here. Callers ask these, never the driver's name."""
 
     pause: bool
@@ -41,8 +41,7 @@ class Capabilities:
     compressed_kernel: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkDevice:
+class NetworkDevice(Struct, frozen=True):
     """The guest's one interface as the VMM makes it.
 
     ``tap`` names an existing TAP that the caller may open; otherwise the VMM's user-mode
@@ -56,8 +55,7 @@ class NetworkDevice:
     forwards: tuple[Forward, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class BootSpec:
+class BootSpec(Struct, frozen=True):
     """Everything that one boot needs. All files exist; all sockets are made by the driver.
 
     ``process_name`` is the mark (``naming.process_name``) that must stand in the VMM's argv.
@@ -86,8 +84,7 @@ class BootSpec:
     jail: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class VMMExit:
+class VMMExit(Struct, frozen=True):
     """Why a VMM is gone. ``detail`` may hold the last lines of its log or of the console."""
 
     reason: ExitReason
@@ -104,8 +101,7 @@ class RunState(StrEnum):
     DRIVE_FAILED = "drive-failed"
 
 
-@dataclass(frozen=True, slots=True)
-class Counters:
+class Counters(Struct, frozen=True):
     """What a VMM has used since its start, as it was at one moment.
 
     ``read_at`` is that moment in seconds of the host's monotonic clock, so that two looks make

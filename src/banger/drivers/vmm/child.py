@@ -8,8 +8,9 @@ import pwd
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from banger.drivers.vmm.base import Counters
 from banger.errors import PermissionRefused, VMMFailed
@@ -18,8 +19,7 @@ from banger.host.threads import in_thread
 from banger.model.vm import Machine
 
 
-@dataclass(frozen=True, slots=True)
-class DiskCounters:
+class DiskCounters(Struct, frozen=True):
     """Bytes that a guest has read from and written to all its drives since its start."""
 
     read_bytes: int

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from banger.drivers.guest.base import Identity
 from banger.drivers.guest.identity import hosts_text, identity_archive, settings_text
@@ -63,7 +64,7 @@ def test_what_the_archive_holds() -> None:
 
 @pytest.mark.parametrize("profile", ["standard", "fast"])
 def test_masks_are_links_to_nowhere(profile: str) -> None:
-    files = files_of(dataclasses.replace(IDENTITY, profile=profile))
+    files = files_of(structs.replace(IDENTITY, profile=profile))
     for unit in masked_units(profile):
         mode, target = files[f"banger/run/systemd/system/{unit}"]
         assert stat.S_ISLNK(mode)
@@ -74,7 +75,7 @@ def test_masks_are_links_to_nowhere(profile: str) -> None:
 def test_only_fast_leaves_generators_out() -> None:
     folder = "banger/run/systemd/system-generators"
     for profile, names in (("standard", set()), ("fast", set(FAST_GENERATORS))):
-        files = files_of(dataclasses.replace(IDENTITY, profile=profile))
+        files = files_of(structs.replace(IDENTITY, profile=profile))
         links = {name: data for name, (_, data) in files.items() if f"{folder}/" in name}
         assert links == {f"{folder}/systemd-{name}-generator": b"/dev/null" for name in names}
 
@@ -99,7 +100,7 @@ def test_a_shell_reads_back_the_settings(
     hostname: str, address: str, gateway: str, prefix: int, work: bool
 ) -> None:
     lease = dataclasses.replace(LEASE, address=address, gateway=gateway, prefix_length=prefix)
-    identity = dataclasses.replace(IDENTITY, hostname=hostname, lease=lease, work_disk=work)
+    identity = structs.replace(IDENTITY, hostname=hostname, lease=lease, work_disk=work)
     files = files_of(identity)
     script = files["banger/identity"][1] + (
         b'printf "%s\\n" "$HOSTNAME" "$ADDRESS" "$PREFIX" "$GATEWAY" '
@@ -113,7 +114,7 @@ def test_a_shell_reads_back_the_settings(
 @settings(max_examples=25, deadline=None)
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30))
 def test_a_shell_takes_no_command_from_a_hostile_value(text: str) -> None:
-    identity = dataclasses.replace(IDENTITY, profile=text)
+    identity = structs.replace(IDENTITY, profile=text)
     script = settings_text(identity, 7) + 'printf "%s" "$PROFILE"'
     done = subprocess.run(["sh", "-s"], input=script.encode(), capture_output=True, check=True)
     assert done.stdout.decode() == text
@@ -140,7 +141,7 @@ def test_a_shell_takes_no_command_from_a_hostile_value(text: str) -> None:
 def test_what_is_refused(field: str, value: str) -> None:
     changed: dict[str, Any] = {field: value}
     with pytest.raises(InvalidInput):
-        identity_archive(dataclasses.replace(IDENTITY, **changed), now=7)
+        identity_archive(structs.replace(IDENTITY, **changed), now=7)
 
 
 @pytest.mark.parametrize("field", ["address", "gateway"])
@@ -148,17 +149,17 @@ def test_addresses_are_addresses(field: str) -> None:
     changed: dict[str, Any] = {field: "1.2.3.4; reboot"}
     lease = dataclasses.replace(LEASE, **changed)
     with pytest.raises(InvalidInput):
-        identity_archive(dataclasses.replace(IDENTITY, lease=lease), now=7)
+        identity_archive(structs.replace(IDENTITY, lease=lease), now=7)
 
 
 def test_no_gateway_and_no_name_server_are_fine() -> None:
     lease = dataclasses.replace(LEASE, gateway="", nameservers=())
-    files = files_of(dataclasses.replace(IDENTITY, lease=lease))
+    files = files_of(structs.replace(IDENTITY, lease=lease))
     assert b"nameserver" not in files["banger/etc/resolv.conf"][1]
 
 
 def test_a_domain_name_gives_the_short_name_too() -> None:
-    identity = dataclasses.replace(IDENTITY, hostname="web.example.org")
+    identity = structs.replace(IDENTITY, hostname="web.example.org")
     assert "127.0.1.1 web.example.org web\n" in hosts_text(identity)
     for line in hosts_text(identity).splitlines():
         ipaddress.ip_address(line.split()[0])

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import shlex
 import subprocess
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from banger.drivers.image import hooks
 from banger.drivers.image.mmdebstrap import Bootstrap, build_command

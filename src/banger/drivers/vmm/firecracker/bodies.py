@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
 
 from banger.drivers.vmm.base import BootSpec
 from banger.drivers.vmm.firecracker.version import Version
@@ -42,8 +43,7 @@ _ID = re.compile(r"[A-Za-z0-9_]{1,64}\Z")
 _GUEST_CID = 3
 
 
-@dataclass(frozen=True, slots=True)
-class MachineConfig:
+class MachineConfig(Struct, frozen=True):
     """``PUT /machine-config``. ``mem_size_mib`` in MiB; the host's memory is not checked."""
 
     vcpu_count: int
@@ -52,8 +52,7 @@ class MachineConfig:
     track_dirty_pages: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class BootSource:
+class BootSource(Struct, frozen=True):
     """``PUT /boot-source``. The files are opened now, and understood only at the start."""
 
     kernel_image_path: str
@@ -61,8 +60,7 @@ class BootSource:
     initrd_path: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class DriveBody:
+class DriveBody(Struct, frozen=True):
     """``PUT /drives/{drive_id}``."""
 
     drive_id: str
@@ -75,8 +73,7 @@ class DriveBody:
     cache_type: str = "Writeback"
 
 
-@dataclass(frozen=True, slots=True)
-class InterfaceBody:
+class InterfaceBody(Struct, frozen=True):
     """``PUT /network-interfaces/{iface_id}``. The TAP is opened now."""
 
     iface_id: str
@@ -84,67 +81,54 @@ class InterfaceBody:
     guest_mac: str
 
 
-@dataclass(frozen=True, slots=True)
-class Vsock:
+class Vsock(Struct, frozen=True):
     """``PUT /vsock``. The socket is bound now, and never removed by Firecracker."""
 
     guest_cid: int
     uds_path: str
 
 
-@dataclass(frozen=True, slots=True)
-class Entropy:
+class Entropy(Struct, frozen=True):
     """``PUT /entropy``: a virtio-rng without a limit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Metrics:
+class Metrics(Struct, frozen=True):
     """``PUT /metrics``, once. Each line holds what was counted since the line before."""
 
     metrics_path: str
 
 
-@dataclass(frozen=True, slots=True)
-class Logger:
+class Logger(Struct, frozen=True):
     """``PUT /logger``, before the start."""
 
     level: str
     log_path: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(Struct, frozen=True):
     """``PUT /actions``."""
 
     action_type: Literal["InstanceStart", "FlushMetrics", "SendCtrlAltDel"]
 
 
-@dataclass(frozen=True, slots=True)
-class VMStateBody:
+class VMStateBody(Struct, frozen=True):
     """``PATCH /vm``, after the start; asking for the state that is there is fine."""
 
     state: Literal["Paused", "Resumed"]
 
 
-class Body(Protocol):
-    """Any of the dataclasses above."""
-
-    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """One call of the API."""
 
     method: Method
     path: str
-    body: Body | None = None
+    body: Struct | None = None
 
     def document(self) -> dict[str, object] | None:
         """The body as JSON-ready data: absent fields are left out, never null."""
         if self.body is None:
             return None
-        values = dataclasses.asdict(self.body)
+        values: dict[str, object] = msgspec.to_builtins(self.body)
         return {name: value for name, value in values.items() if value is not None}
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import stat
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field, structs
 
 from banger.drivers.vmm.base import BootSpec
 from banger.drivers.vmm.firecracker import workspace
@@ -17,8 +17,7 @@ from banger.model.vm import Machine
 _LIMIT = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class BootRecord:
+class BootRecord(Struct, frozen=True):
     """A launched process and where its files are. ``console_bytes``: see ``exit_reason``.
 
     ``config`` is what it was told over its API, in the form of its own configuration file.
@@ -54,8 +53,7 @@ def write(monitor_socket: Path, record: BootRecord) -> None:
     with explained(f"write {path}"):
         # Whole or not at all, but not synced: a reboot ends the process that it tells of.
         new = path.with_suffix(".new")
-        fields = dataclasses.fields(record)
-        new.write_text(json.dumps({one.name: getattr(record, one.name) for one in fields}))
+        new.write_text(json.dumps(structs.asdict(record)))
         new.replace(path)
 
 

@@ -8,8 +8,9 @@ and belong to us; links stand where they are wanted.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from banger import naming
 from banger.drivers.vmm.base import BootSpec
@@ -26,8 +27,7 @@ from banger.privileged.jail_calls import JailEnd, JailStart
 _PROGRAM = "firecracker"
 
 
-@dataclass(frozen=True, slots=True)
-class Programs:
+class Programs(Struct, frozen=True):
     """What the jail's copies are made of."""
 
     firecracker: Path

@@ -11,8 +11,9 @@ import contextlib
 import json
 import os
 import threading
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from banger.drivers.vmm import console_log
 from banger.drivers.vmm.child import DiskCounters
@@ -23,8 +24,7 @@ LIMIT, KEPT = 512 * 1024, 256 * 1024
 _READ_LIMIT = 64 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(Struct, frozen=True):
     """Sums up to and with the line ``last`` (without its end; empty before the first one)."""
 
     read_bytes: int = 0

@@ -15,8 +15,9 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from banger.drivers.vmm.base import BootSpec
 from banger.drivers.vmm.firecracker import bodies, metrics, rights
@@ -36,8 +37,7 @@ _CHUNK = 8 * 1024 * 1024
 _LOCK_TRIES, _LOCK_PAUSE = 10, 0.02
 
 
-@dataclass(frozen=True, slots=True)
-class Workspace:
+class Workspace(Struct, frozen=True):
     """Open descriptor numbers, the same in us and in Firecracker.
 
     ``program`` is what to execute: a path that the user it runs as can reach.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from banger.drivers.vmm.architecture import Accelerator, Architecture
 from banger.drivers.vmm.base import AGENT_PORT, BootSpec, NetworkDevice
@@ -22,8 +23,7 @@ _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=d
 _CONSOLE_SET, _DRIVE_SETS = 1, 10
 
 
-@dataclass(frozen=True, slots=True)
-class Platform:
+class Platform(Struct, frozen=True):
     """What the host, not the VM, decides: the program, and how it runs guest code."""
 
     executable: Path

@@ -11,8 +11,9 @@ import stat
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from banger.drivers.vmm.base import BootSpec
 from banger.errors import Conflict, HostNotReady
@@ -33,8 +34,7 @@ _CHUNK = 8 * 1024 * 1024
 _Keep = Callable[[int], int]
 
 
-@dataclass(frozen=True, slots=True)
-class DriveDescriptors:
+class DriveDescriptors(Struct, frozen=True):
     """``file`` is the drive itself, ``backing`` the base of a qcow2 drive.
 
     ``device`` and ``backing_device`` tell a block device from a regular file.
@@ -46,8 +46,7 @@ class DriveDescriptors:
     backing_device: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Descriptors:
+class Descriptors(Struct, frozen=True):
     """Open descriptor numbers, the same in us and in QEMU.
 
     ``guard`` is the writing end of the pipe that is QEMU's standard input: held by QEMU

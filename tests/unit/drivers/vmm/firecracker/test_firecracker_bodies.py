@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from banger.drivers.vmm.base import BootSpec, NetworkDevice
 from banger.drivers.vmm.firecracker import bodies
@@ -90,7 +90,7 @@ def test_nothing_sent_names_a_folder_of_the_host() -> None:
 
 
 def test_what_is_absent_is_left_out() -> None:
-    spec = dataclasses.replace(
+    spec = structs.replace(
         SPEC, initrd=None, drives=(), network=NetworkDevice(mac="02:00:00:00:00:01")
     )
     paths = [path for _, path, _ in sent(spec)]
@@ -114,12 +114,12 @@ def test_what_is_absent_is_left_out() -> None:
 )
 def test_what_firecracker_cannot_do_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(InvalidInput):
-        bodies.requests(dataclasses.replace(SPEC, **change), V1_12)  # type: ignore[arg-type]
+        bodies.requests(structs.replace(SPEC, **change), V1_12)
 
 
 def test_a_newer_version_has_room_for_one_device_less() -> None:
     drives = tuple(Drive(f"d{n}", Path("/a"), "raw") for n in range(15))
-    spec = dataclasses.replace(SPEC, drives=drives)
+    spec = structs.replace(SPEC, drives=drives)
     assert sent(spec)
     with pytest.raises(InvalidInput, match="18 devices"):
         bodies.requests(spec, Version(1, 15, 0))

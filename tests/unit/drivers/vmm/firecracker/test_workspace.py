@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from banger.drivers.vmm.base import BootSpec, NetworkDevice
 from banger.drivers.vmm.firecracker import workspace
@@ -75,7 +76,7 @@ def test_what_stands_in_it(spec: BootSpec) -> None:
 
 @needs("root")
 def test_another_user_gets_no_more_than_it_needs(spec: BootSpec) -> None:
-    place = made(dataclasses.replace(spec, run_as=NOBODY))
+    place = made(structs.replace(spec, run_as=NOBODY))
     assert place.program.startswith("/proc/self/fd/")
     assert place.folder.stat().st_uid == NOBODY[0]
     modes = {
@@ -94,14 +95,14 @@ def test_another_user_gets_no_more_than_it_needs(spec: BootSpec) -> None:
 
 
 def test_a_failure_leaves_nothing(spec: BootSpec) -> None:
-    absent = dataclasses.replace(spec, initrd=Path("/nonexistent/initrd"))
+    absent = structs.replace(spec, initrd=Path("/nonexistent/initrd"))
     with pytest.raises(HostNotReady):
         made(absent)
     assert names(spec.monitor_socket.parent) == set()
 
 
 def test_a_drive_is_locked_while_a_descriptor_of_it_lives(spec: BootSpec, tmp_path: Path) -> None:
-    other = dataclasses.replace(
+    other = structs.replace(
         spec,
         monitor_socket=tmp_path / "other.sock",
         console_socket=tmp_path / "c",
@@ -113,8 +114,8 @@ def test_a_drive_is_locked_while_a_descriptor_of_it_lives(spec: BootSpec, tmp_pa
 
 
 def test_readers_share_a_drive(spec: BootSpec, tmp_path: Path) -> None:
-    spec = dataclasses.replace(spec, drives=(dataclasses.replace(spec.drives[0], read_only=True),))
-    other = dataclasses.replace(
+    spec = structs.replace(spec, drives=(dataclasses.replace(spec.drives[0], read_only=True),))
+    other = structs.replace(
         spec,
         monitor_socket=tmp_path / "other.sock",
         console_socket=tmp_path / "c",
@@ -136,7 +137,7 @@ def test_who_answers_is_not_pushed_aside(spec: BootSpec) -> None:
 
 
 def test_a_path_that_is_too_long_for_a_socket(spec: BootSpec) -> None:
-    long = dataclasses.replace(spec, monitor_socket=Path("/" + "x" * 120))
+    long = structs.replace(spec, monitor_socket=Path("/" + "x" * 120))
     with pytest.raises(InvalidInput, match="too long"):
         workspace.refuse_running(long)
 

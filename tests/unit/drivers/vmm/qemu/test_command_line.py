@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from banger.drivers.vmm.architecture import AARCH64, X86_64
 from banger.drivers.vmm.base import BootSpec, NetworkDevice
@@ -49,14 +49,14 @@ OPEN = Descriptors(
     tap=40,
 )
 TCG = Platform(Path("/usr/bin/qemu-system-x86_64"), X86_64, "tcg", 2_600_000)
-KVM = dataclasses.replace(TCG, accelerator="kvm", tsc_khz=None)
+KVM = structs.replace(TCG, accelerator="kvm", tsc_khz=None)
 ARM = Platform(Path("/usr/bin/qemu-system-aarch64"), AARCH64, "tcg", None)
 
 CASES = {
     "tcg_tap_qcow2": (SPEC, OPEN, TCG),
     "kvm_tap_qcow2": (SPEC, OPEN, KVM),
     "user_network_raw_and_work_drive": (
-        dataclasses.replace(
+        structs.replace(
             SPEC,
             vcpus=16,
             memory_mib=32768,
@@ -67,20 +67,20 @@ CASES = {
             ),
             network=NetworkDevice(mac="02:00:00:00:00:02", ssh_port=22022),
         ),
-        dataclasses.replace(
+        structs.replace(
             OPEN, initrd=None, drives=(DriveDescriptors(30), DriveDescriptors(31)), tap=None
         ),
         TCG,
     ),
     "block_device_read_only_no_clock": (
-        dataclasses.replace(
+        structs.replace(
             SPEC,
             memory_mib=64,
             arguments=(),
             drives=(Drive("root", Path("/dev/dm-1"), "raw", read_only=True),),
         ),
-        dataclasses.replace(OPEN, drives=(DriveDescriptors(30, device=True),)),
-        dataclasses.replace(TCG, tsc_khz=None),
+        structs.replace(OPEN, drives=(DriveDescriptors(30, device=True),)),
+        structs.replace(TCG, tsc_khz=None),
     ),
     "aarch64": (SPEC, OPEN, ARM),
 }
@@ -103,12 +103,12 @@ def test_no_path_of_ours_is_in_the_list(name: str) -> None:
 
 def test_control_characters_in_kernel_arguments_are_refused() -> None:
     with pytest.raises(InvalidInput, match="control character"):
-        render(dataclasses.replace(SPEC, arguments=("a\nb",)), OPEN, TCG)
+        render(structs.replace(SPEC, arguments=("a\nb",)), OPEN, TCG)
 
 
 @given(st.integers(1, 16), st.integers(64, 32768))
 def test_the_size_of_the_guest_is_passed_on(vcpus: int, memory: int) -> None:
-    argv = render(dataclasses.replace(SPEC, vcpus=vcpus, memory_mib=memory), OPEN, TCG)
+    argv = render(structs.replace(SPEC, vcpus=vcpus, memory_mib=memory), OPEN, TCG)
     assert argv[argv.index("-smp") + 1] == str(vcpus)
     assert argv[argv.index("-m") + 1] == f"{memory}M"
     cache = argv[argv.index("-accel") + 1].rpartition("=")[2]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import socket
 import stat
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from banger.drivers.vmm.base import BootSpec, NetworkDevice
 from banger.drivers.vmm.qemu import descriptors
@@ -84,8 +84,8 @@ def test_a_link_in_place_of_a_log_is_refused(spec: BootSpec, tmp_path: Path) -> 
 
 
 def test_a_missing_tap_is_not_made_up(spec: BootSpec) -> None:
-    network = dataclasses.replace(spec.network, tap="bgrabsent")
-    without = dataclasses.replace(spec, network=network)
+    network = structs.replace(spec.network, tap="bgrabsent")
+    without = structs.replace(spec, network=network)
     with pytest.raises(HostNotReady, match="does not exist"), descriptors.opened(without, b""):
         pass
     assert not spec.monitor_socket.exists()
@@ -93,7 +93,7 @@ def test_a_missing_tap_is_not_made_up(spec: BootSpec) -> None:
 
 def test_a_secret_is_copied_for_a_stranger(spec: BootSpec) -> None:
     spec.kernel.chmod(0o644)
-    with descriptors.opened(dataclasses.replace(spec, run_as=STRANGER), b"") as got:
+    with descriptors.opened(structs.replace(spec, run_as=STRANGER), b"") as got:
         assert got.initrd is not None
         assert Path(f"/proc/self/fd/{got.kernel}").readlink() == spec.kernel
         assert "memfd:" in str(Path(f"/proc/self/fd/{got.initrd}").readlink())
