@@ -222,7 +222,7 @@ def test_a_cpu_that_can_virtualize_is_given_time(
     cpuinfo.write_text(f"processor : 0\nflags\t\t: {flags}\n")
     monkeypatch.setattr(kvm_probe, "_CPUINFO", cpuinfo)
     probe_kvm(paths, kernel)
-    assert given == [seconds / 4, seconds]
+    assert given == [seconds * 5 / 8, seconds]
 
 
 def test_the_newest_images_kernel_is_tried(paths: Paths) -> None:
