@@ -27,8 +27,8 @@ _CPUINFO = Path("/proc/cpuinfo")
 #: linux/kvm.h: _IO(0xAE, 0); every kernel since 2.6.22 answers 12.
 _GET_API_VERSION = 0xAE00
 _API_VERSION = 12
-#: Limits in seconds, of silence. Where KVM works, the first takes 0.1 and the second about one. When
-#: the first had two, a busy host was once taken for one whose KVM runs nothing at all.
+#: Limits in seconds, of silence. Where KVM works, the first takes 0.1 and the second about one.
+#: When the first had two, a busy host was once taken for one whose KVM runs nothing at all.
 BARE_TIMEOUT = 5.0
 LINUX_TIMEOUT = 8.0
 #: By how much they are longer where the CPU says that it can virtualize. There a guest runs,
