@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from banger.host.files import remove_tree
+from tests import archive
 from tests.plugins.built_image import cache, lock
 
 #: Debian's ordinary kernel, which has virtio and ext4 as modules: nothing boots without its initrd.
@@ -66,27 +67,17 @@ def own_kernel() -> OwnKernel:
 
 
 def _make_own_kernel(folder: Path) -> None:
-    whole, offered = folder / "whole", offered_kernel()
+    whole, offered = folder / "whole", archive.kernel_version(KERNEL_PACKAGE)
     known = whole.exists() and (folder / "boot/small-initrd").exists()
-    if not known or offered not in ("", whole.read_text()):
+    if not known or offered != whole.read_text():
         remove_tree(folder)
         folder.mkdir(parents=True)
         small, copied = f"chroot \"$1\" sh -c '{_SMALL}'", f'cp -a "$1"/usr/lib/modules {folder}'
         hooks = (f"--customize-hook={hook}" for hook in (small, f"copy-out /boot {folder}", copied))
         packages = f"--include=initramfs-tools,{KERNEL_PACKAGE}"
-        argv = ["mmdebstrap", "--variant=essential", packages, *hooks, "bookworm", "/dev/null"]
+        argv = ["mmdebstrap", "--variant=essential", packages, *hooks, archive.SUITE, "/dev/null"]
         subprocess.run([*argv, "--format=null"], check=True, capture_output=True, timeout=600)
         whole.write_text(offered)
-
-
-def offered_kernel() -> str:
-    """What apt knows of the archive's kernel now; empty where it knows nothing."""
-    argv = ["apt-cache", "show", "--no-all-versions", KERNEL_PACKAGE]
-    if shutil.which(argv[0]) is None:
-        return ""
-    said = subprocess.run(argv, capture_output=True, text=True, check=False).stdout
-    found = re.search(r"^Depends: (.*)", said, re.MULTILINE)
-    return found[1] if found else ""
 
 
 def busybox_root(folder: Path) -> Path:
@@ -115,12 +106,7 @@ def busybox_root(folder: Path) -> Path:
 def _add_server(packages: Path, tree: Path) -> None:
     unpacked = packages / "unpacked"
     unpacked.mkdir(parents=True)
-    options = ("-o", "APT::Sandbox::User=root", "-q")
-    subprocess.run(
-        ["apt-get", *options, "download", *SERVER_PACKAGES],
-        cwd=packages, check=True, capture_output=True, timeout=120,
-    )  # fmt: skip
-    for package in packages.glob("*.deb"):
+    for package in archive.download(packages, *SERVER_PACKAGES):
         subprocess.run(["dpkg", "-x", package, unpacked], check=True)
     server = unpacked / "usr/sbin/dropbear"
     shutil.copy(server, tree / "usr/sbin/dropbear")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import archive
 from tests.requirements import needs
 
 pytestmark = needs("root", "tap", "net")
@@ -95,13 +96,8 @@ print(json.dumps(seen))
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for argv in (
-        ["apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", "systemd-resolved"],
-        ["sh", "-c", "dpkg -x systemd-resolved_*.deb ."],
-    ):
-        done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            pytest.skip(f"systemd-resolved cannot be had: {done.stderr.strip()}")
+    (package,) = archive.download(tmp_path, "systemd-resolved")
+    subprocess.run(["dpkg", "-x", package, tmp_path], check=True)
     if not Path("/usr/bin/dbus-daemon").exists():
         pytest.skip("dbus-daemon is not installed (Debian package dbus-daemon)")
     (tmp_path / "bus.conf").write_text(BUS)

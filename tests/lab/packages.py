@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import re
 import shutil
 import subprocess
 import sys
@@ -13,10 +12,10 @@ from pathlib import Path
 from banger.drivers.guest.initrd import unpack_module
 from banger.drivers.image import apt_options, sources
 from banger.drivers.image.mmdebstrap import PRIVATE_MOUNTS, TRIM
+from tests import archive
 from tests.firecracker_program import firecracker_program
 from tests.plugins.built_image import cache
 
-SUITE = "bookworm"
 #: What a developer's host has when banger runs there with Firecracker. There is no QEMU in it.
 PACKAGES = (
     *("busybox-static", "ca-certificates", "curl", "dmsetup", "e2fsprogs", "iproute2"),
@@ -41,11 +40,7 @@ def _run(*argv: str, **options: str | Path) -> str:
 @functools.cache
 def kernel_version() -> str:
     """The version that the kernel's metapackage asks for today."""
-    shown = _run("apt-cache", "depends", KERNEL_PACKAGE)
-    found = re.search(r"Depends: linux-image-(\S+)", shown)
-    if found is None:
-        raise RuntimeError(f"apt knows no {KERNEL_PACKAGE}: apt-get update")
-    return found[1]
+    return archive.kernel_version(KERNEL_PACKAGE)
 
 
 def ingredients() -> str:
@@ -54,7 +49,7 @@ def ingredients() -> str:
     own = [Path(__file__), Path(__file__).with_name("root_tree.py"), LIBRARIES]
     own += sorted(Path(__file__).with_name("files").iterdir())
     digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in own if path.is_file()]
-    return "\n".join((SUITE, *PACKAGES, kernel_version(), program.sha256, *digests))
+    return "\n".join((archive.SUITE, *PACKAGES, kernel_version(), program.sha256, *digests))
 
 
 def install_system(tree: Path, scratch: Path) -> None:
@@ -62,7 +57,7 @@ def install_system(tree: Path, scratch: Path) -> None:
     debs = cache() / "packages/lab-debs"
     debs.mkdir(parents=True, exist_ok=True)
     options = apt_options.parse_options(_run("apt-config", "dump"))
-    found = sources.pick(sources.read_host_sources(Path("/etc/apt")), SUITE, "amd64")
+    found = sources.pick(sources.read_host_sources(Path("/etc/apt")), archive.SUITE, "amd64")
     listing = scratch / "lab.sources"
     listing.write_text(sources.render(found))
     archives = '"$1"/var/cache/apt/archives'
@@ -76,7 +71,7 @@ def install_system(tree: Path, scratch: Path) -> None:
         f"--setup-hook=mkdir -p {archives}; cp {debs}/*.deb {archives}/ || true",
         f"--customize-hook=cp -n {archives}/*.deb {debs}/ || true",
         *("--skip=cleanup/apt", "--skip=essential/unlink"),
-        *(SUITE, str(tree), *([str(listing)] if found else [])),
+        *(archive.SUITE, str(tree), *([str(listing)] if found else [])),
     )
     shutil.rmtree(tree / "var/cache/apt")
     shutil.rmtree(tree / "var/lib/apt/lists")
@@ -85,8 +80,7 @@ def install_system(tree: Path, scratch: Path) -> None:
 def install_kernel(tree: Path, scratch: Path) -> Path:
     """The kernel's modules into ``tree``; returns its boot image. Nothing of it is run here."""
     version = kernel_version()
-    _run("apt-get", "download", f"linux-image-{version}", cwd=scratch)
-    (package,) = scratch.glob(f"linux-image-{version}_*.deb")
+    (package,) = archive.download(scratch, f"linux-image-{version}")
     _run("dpkg-deb", "-x", str(package), str(scratch / "kernel"))
     _run("cp", "-a", f"{scratch}/kernel/lib/modules", str(tree / "usr/lib"))
     # Unpacked here, none has to be unpacked on the emulated processor.
