@@ -9,11 +9,11 @@ from __future__ import annotations
 import functools
 import os
 import re
-import subprocess
 import time
 from pathlib import Path
 
 from banger.drivers.image import sources
+from tests.command import output
 from tests.plugins.built_image import cache, lock
 
 SUITE = "bookworm"
@@ -43,8 +43,13 @@ def download(folder: Path, *packages: str) -> list[Path]:
     return [next(folder.glob(f"{package}_*.deb")) for package in packages]
 
 
+def source_list() -> str:
+    """The machine's own Debian archives as a ``.sources`` file; empty without one of ``SUITE``."""
+    return sources.render(sources.pick(sources.read_host_sources(Path("/etc/apt")), SUITE, "amd64"))
+
+
 def _run(program: str, *words: str, folder: Path | None = None) -> str:
-    return _output([program, *_options(), *words], folder)
+    return output(program, *_options(), *words, folder=folder, timeout=_TIMEOUT)
 
 
 @functools.cache
@@ -52,19 +57,19 @@ def _options() -> tuple[str, ...]:
     """The options that lead apt to the lists, which are fetched unless they are fresh."""
     top = cache() / "apt"
     (top / "lists/partial").mkdir(parents=True, exist_ok=True)
-    found = sources.pick(sources.read_host_sources(Path("/etc/apt")), SUITE, "amd64")
-    listing, stamp = top / "archive.sources", top / "fetched"
+    text, listing, stamp = source_list(), top / "archive.sources", top / "fetched"
     settings = [f"Dir::State::Lists={top}/lists", f"Dir::Cache={top}", "Acquire::Languages=none"]
     settings.append("APT::Sandbox::User=root")  # the folder may be closed to others
-    if found:
+    if text:
         settings += [f"Dir::Etc::SourceList={listing}", "Dir::Etc::SourceParts=-"]
     options = tuple(f"--option={setting}" for setting in settings)
-    text = sources.render(found)
     one_at_a_time = lock(top / "lock", wait=True)
     try:
         if not stamp.exists() or stamp.read_text() != text or _age(stamp) > FRESH:
             listing.write_text(text)
-            _output(["apt-get", *options, "--quiet", "update"], None)
+            # Else a list that did not come would be missing for as long as the others are fresh.
+            update = ("--quiet", "update", "--error-on=any")
+            output("apt-get", *options, *update, timeout=_TIMEOUT)
             stamp.write_text(text)
     finally:
         os.close(one_at_a_time)
@@ -73,13 +78,3 @@ def _options() -> tuple[str, ...]:
 
 def _age(path: Path) -> float:
     return time.time() - path.stat().st_mtime
-
-
-def _output(argv: list[str], folder: Path | None) -> str:
-    done = subprocess.run(
-        argv, cwd=folder, capture_output=True, text=True, check=False, timeout=_TIMEOUT
-    )
-    if done.returncode:
-        words = f"{done.stdout}\n{done.stderr}".strip()[-3000:]
-        raise RuntimeError(f"{argv[0]} ended with {done.returncode}:\n{words}")
-    return done.stdout

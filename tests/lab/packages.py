@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 import hashlib
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 from banger.drivers.guest.initrd import unpack_module
-from banger.drivers.image import apt_options, sources
+from banger.drivers.image import apt_options
 from banger.drivers.image.mmdebstrap import PRIVATE_MOUNTS, TRIM
 from tests import archive
+from tests.command import output
 from tests.firecracker_program import firecracker_program
 from tests.plugins.built_image import cache
 
@@ -27,14 +27,6 @@ PACKAGES = (
 KERNEL_PACKAGE = "linux-image-6.12-cloud-amd64"
 LIBRARIES = Path(__file__).parents[2] / "requirements/base.txt"
 DIST_PACKAGES = "usr/lib/python3/dist-packages"
-
-
-def _run(*argv: str, **options: str | Path) -> str:
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
-    if done.returncode:
-        words = f"{done.stdout}\n{done.stderr}".strip()[-3000:]
-        raise RuntimeError(f"{argv[0]} ended with {done.returncode}:\n{words}")
-    return str(done.stdout)
 
 
 @functools.cache
@@ -56,12 +48,11 @@ def install_system(tree: Path, scratch: Path) -> None:
     """The packages, from the archive that this machine uses, into an empty ``tree``."""
     debs = cache() / "packages/lab-debs"
     debs.mkdir(parents=True, exist_ok=True)
-    options = apt_options.parse_options(_run("apt-config", "dump"))
-    found = sources.pick(sources.read_host_sources(Path("/etc/apt")), archive.SUITE, "amd64")
+    options = apt_options.parse_options(output("apt-config", "dump"))
     listing = scratch / "lab.sources"
-    listing.write_text(sources.render(found))
+    listing.write_text(archive.source_list())
     archives = '"$1"/var/cache/apt/archives'
-    _run(
+    output(
         *PRIVATE_MOUNTS,
         *("mmdebstrap", "--mode=root", "--variant=minbase", "--quiet"),
         f"--include={','.join(PACKAGES)}",
@@ -71,7 +62,7 @@ def install_system(tree: Path, scratch: Path) -> None:
         f"--setup-hook=mkdir -p {archives}; cp {debs}/*.deb {archives}/ || true",
         f"--customize-hook=cp -n {archives}/*.deb {debs}/ || true",
         *("--skip=cleanup/apt", "--skip=essential/unlink"),
-        *(archive.SUITE, str(tree), *([str(listing)] if found else [])),
+        *(archive.SUITE, str(tree), *([str(listing)] if listing.stat().st_size else [])),
     )
     shutil.rmtree(tree / "var/cache/apt")
     shutil.rmtree(tree / "var/lib/apt/lists")
@@ -81,8 +72,8 @@ def install_kernel(tree: Path, scratch: Path) -> Path:
     """The kernel's modules into ``tree``; returns its boot image. Nothing of it is run here."""
     version = kernel_version()
     (package,) = archive.download(scratch, f"linux-image-{version}")
-    _run("dpkg-deb", "-x", str(package), str(scratch / "kernel"))
-    _run("cp", "-a", f"{scratch}/kernel/lib/modules", str(tree / "usr/lib"))
+    output("dpkg-deb", "-x", str(package), str(scratch / "kernel"))
+    output("cp", "-a", f"{scratch}/kernel/lib/modules", str(tree / "usr/lib"))
     # Unpacked here, none has to be unpacked on the emulated processor.
     for module in (tree / "usr/lib/modules" / version).rglob("*.ko.xz"):
         module.with_suffix("").write_bytes(unpack_module(module))
@@ -90,7 +81,7 @@ def install_kernel(tree: Path, scratch: Path) -> Path:
     # This machine may have no depmod; the tree has one, under its many-named program.
     depmod = scratch / "depmod"
     depmod.symlink_to(tree / "usr/bin/kmod")
-    _run(str(depmod), "-b", str(tree), version)
+    output(str(depmod), "-b", str(tree), version)
     return scratch / "kernel/boot" / f"vmlinuz-{version}"
 
 
@@ -99,8 +90,8 @@ def install_libraries(tree: Path) -> None:
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
     target = tree / DIST_PACKAGES
     arguments = ("install", "--no-deps", "--require-hashes", "--target", str(target))
-    _run(*pip, *arguments, "--requirement", str(LIBRARIES))
-    _run(sys.executable, "-m", "compileall", "-q", "-s", str(tree), str(target))
+    output(*pip, *arguments, "--requirement", str(LIBRARIES))
+    output(sys.executable, "-m", "compileall", "-q", "-s", str(tree), str(target))
 
 
 def install_firecracker(tree: Path) -> None:
