@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import socket
@@ -14,11 +15,12 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
+from banger.drivers.guest import agent_session
 from banger.drivers.guest.base import GuestAgent, GuestCommand, Identity
 from banger.drivers.guest.guest import LinuxGuest
 from banger.drivers.vmm.base import BootSpec, NetworkDevice
 from banger.drivers.vmm.qemu.driver import QemuVMM
-from banger.errors import BangerError
+from banger.errors import BangerError, VMMFailed
 from banger.model.lifecycle import ExitReason
 from banger.model.network import Lease
 from banger.model.storage import Drive
@@ -184,10 +186,19 @@ class Running:
         verdict = "systemctl is-system-running --wait; systemctl --failed --no-legend --plain"
         return (await self.status_of(verdict))[1].decode().strip()
 
+    async def end_by(self, script: str) -> ExitReason:
+        """How the VM ends after a script that ends it."""
+        with contextlib.suppress(VMMFailed):  # the agent may end before the script does
+            await self.status_of(script)
+        return await self.ended()
+
     async def ended(self) -> ExitReason:
         await self.agent.close()
-        async with asyncio.timeout(PATIENCE):
-            await self.vm.qemu.wait(self.machine)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self.vm.qemu.wait(self.machine)
+        except TimeoutError:
+            pytest.fail(f"the VM runs still; its console:\n{self.console()[-4000:]}")
         spec = self.spec
         return self.vm.qemu.exit_of(spec.events, spec.console_log, spec.log).reason
 
@@ -255,10 +266,7 @@ async def test_the_fast_profile_is_whole(vm: VM, tmp_path: Path) -> None:
         ">>/etc/fstab; printf '#!/bin/sh\necho ran >/run/user-script\n' >/etc/rc.local;"
         "chmod 755 /etc/rc.local; cd /root && echo kept >file; cd /work && echo kept >file; sync"
     )
-    asyncio.get_running_loop().create_task(guest.status_of("reboot")).add_done_callback(
-        lambda task: task.exception()
-    )
-    assert await guest.ended() is ExitReason.GUEST_REBOOT
+    assert await guest.end_by("reboot") is ExitReason.GUEST_REBOOT
 
     vm.hostname = "new-name"
     guest = await vm.boot("fast")
@@ -286,10 +294,7 @@ async def test_the_standard_profile_is_whole(vm: VM) -> None:
     )
     assert "eth0" in await guest.ssh("ls /sys/class/net")
     assert await guest.ssh("loginctl list-seats --no-legend") == "seat0"
-    asyncio.get_running_loop().create_task(guest.status_of("poweroff")).add_done_callback(
-        lambda task: task.exception()
-    )
-    assert await guest.ended() is ExitReason.GUEST_SHUTDOWN
+    assert await guest.end_by("poweroff") is ExitReason.GUEST_SHUTDOWN
 
 
 async def test_the_agent_under_load_and_after_a_lost_host(vm: VM) -> None:
@@ -325,6 +330,27 @@ async def test_the_agent_under_load_and_after_a_lost_host(vm: VM) -> None:
     first, last = (await guest.ssh(f"{ticks}; sleep 2; {ticks}")).split()
     assert int(last) - int(first) <= 2
     assert (await guest.agent.ping(timeout=PATIENCE))["agent"] == 1
+
+
+async def test_an_agent_that_is_left_and_one_that_is_killed(
+    vm: VM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A hello that is lost, and not asked for again, fails the test.
+    monkeypatch.setattr(agent_session, "HELLO_PAUSE", 2 * PATIENCE)
+    guest = await vm.boot("fast")
+    await guest.ready()
+    assert await guest.settled() == "running"
+    for number in range(60):
+        await guest.agent.close()
+        assert await guest.run(f"echo {number}") == str(number)
+
+    for kill in ("kill -9 $(cat /run/banger/agent.pid)", "systemctl restart banger-agent"):
+        process = await guest.agent.execute(GuestCommand(("sleep", "1000")))
+        await guest.ssh(kill)
+        async with asyncio.timeout(PATIENCE):
+            with pytest.raises(VMMFailed, match="cannot be reached"):
+                await process.status()
+        assert await guest.run("echo back") == "back"
 
 
 async def test_switched_off_before_systemd_runs(vm: VM) -> None:

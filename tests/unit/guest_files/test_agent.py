@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
+import json
 import os
+import select
 import signal
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from banger.drivers.guest.agent_dial import AGENT_VSOCK_PORT
+from banger.drivers.guest.agent_protocol import FILLER
 from tests.fakes.agent_port import RawAgent, start_agent, wait_until
 
 WINDOW = 256 * 1024
@@ -228,7 +234,7 @@ def test_hello_hangs_up_on_everything_and_starts_anew(agent: RawAgent) -> None:
     pid = int(agent.receive()[1])
     # The end of the earlier conversation was lost in the middle of a payload.
     agent.socket.sendall(b'{"type":"data","id":1,"n":32768}\nhalf')
-    agent.socket.sendall(b"\n" * 32769)
+    agent.socket.sendall(FILLER)
     agent.send({"type": "hello", "nonce": "second", "version": 1})
     while agent.receive()[0].get("nonce") != "second":
         pass
@@ -238,6 +244,87 @@ def test_hello_hangs_up_on_everything_and_starts_anew(agent: RawAgent) -> None:
     wait_until(lambda: not alive(pid))
     agent.send({"type": "ping", "id": 2})
     assert agent.receive()[0]["type"] == "reply"
+
+
+@dataclass
+class PortAgent:
+    """The agent in this process, at a port where hosts come and go; its loop is turned by hand."""
+
+    agent: Any
+    host: socket.socket
+
+    def say(self, message: dict[str, Any]) -> None:
+        self.host.sendall(json.dumps(message).encode() + b"\n")
+        self.agent.port_ready(select.POLLIN)
+        self.agent.settle()
+
+    def heard(self) -> list[str]:
+        """The types of the messages that came."""
+        self.agent.settle()
+        with contextlib.suppress(BlockingIOError):
+            lines = self.host.recv(1 << 16, socket.MSG_DONTWAIT).split(b"\n")
+            return [json.loads(line)["type"] for line in lines if line]
+        return []
+
+
+@pytest.fixture
+def port_agent() -> Iterator[PortAgent]:
+    loop = importlib.import_module("banger.guest_files.agent.loop")
+    port = importlib.import_module("banger.guest_files.agent.port")
+    numbers = (signal.SIGCHLD, signal.SIGIO)
+    before = [signal.getsignal(number) for number in numbers]
+    host, theirs = socket.socketpair()
+    made = PortAgent(loop.Agent(port.Port(theirs.detach()), reconnects=True), host)
+    wake_write = signal.set_wakeup_fd(-1)
+    made.agent.connect()
+    made.agent.settle()
+    # An agent stands where its last command was started.
+    folder = Path.cwd()
+    yield made
+    os.chdir(folder)
+    host.close()
+    for descriptor in (made.agent.port.fd, made.agent.wake, wake_write):
+        os.close(descriptor)
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+def test_an_agent_at_a_port_says_that_it_is_ready(port_agent: PortAgent) -> None:
+    assert port_agent.heard() == ["ready"]
+    port_agent.say({"type": "hello", "nonce": "n", "version": 1})
+    assert port_agent.heard() == ["hello"]
+
+
+def test_an_earlier_host_seen_going_late_ends_nothing(port_agent: PortAgent) -> None:
+    port_agent.say({"type": "hello", "nonce": "n", "version": 1})
+    port_agent.say({"type": "exec", "id": 1, "argv": ["sleep", "60"], "cwd": "/"})
+    assert port_agent.heard()[:2] == ["ready", "hello"]
+    # What the next host has said already is not dropped either.
+    port_agent.host.sendall(b'{"type":"ping","id":2}\n')
+    port_agent.agent.port_ready(select.POLLIN | select.POLLHUP)
+    assert list(port_agent.agent.commands) == [1]
+    port_agent.agent.port_ready(select.POLLIN)
+    assert port_agent.heard() == ["reply"]
+    port_agent.agent.give_up_commands()
+
+
+def test_a_host_that_stays_away_is_given_up(
+    port_agent: PortAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = port_agent.agent
+    port_agent.say({"type": "hello", "nonce": "n", "version": 1})
+    port_agent.say({"type": "exec", "id": 1, "argv": ["sleep", "60"], "cwd": "/"})
+    pid = agent.commands[1].pid
+    monkeypatch.setattr("banger.guest_files.agent.loop.ABSENCE", 0.0)
+    port_agent.host.close()
+    agent.port_ready(select.POLLIN | select.POLLHUP)
+    assert not agent.connected
+    assert list(agent.commands) == [1]
+    assert agent.time_left() < 5
+    agent.settle()
+    assert not agent.greeted
+    assert agent.commands == {}
+    assert os.waitpid(pid, 0)[1] == signal.SIGHUP
 
 
 def test_many_commands_at_once(agent: RawAgent) -> None:

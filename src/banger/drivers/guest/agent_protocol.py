@@ -17,6 +17,7 @@ exit                                                 id, status (128 + n for a s
 ping        id                                       reply with facts
 shutdown    id                                       reply once power-off has begun
 set_clock   id, time (Unix seconds)                  reply
+ready                                                what was said before is not known
 reply                                                id, the answer's fields
 error                                                id, message
 ==========  =======================================  =====================================
@@ -25,6 +26,10 @@ A conversation begins with ``hello``. Bytes of an earlier one may still be under
 directions, so the host drops everything up to the line that repeats its nonce, and an agent
 that gets ``hello`` hangs up on all commands and starts anew. ``FILLER`` completes a payload
 whose end will never come: without it an agent might take a hello for a part of that payload.
+
+An agent at a port, which tells nobody of an agent that has ended, says ``ready`` when it begins
+to serve a host that it does not know. To a host that is about to greet it means: say hello again,
+the last one may be lost; to one that has greeted: the conversation is over.
 """
 
 from __future__ import annotations
@@ -40,8 +45,8 @@ WINDOW = 256 * 1024
 PIECE = 32 * 1024
 #: A longer line, or payload, is not a message.
 SIZE_LIMIT = 4 * 1024 * 1024
-#: Empty lines, which agents ignore, more than one piece of standard input holds.
-FILLER = b"\n" * (PIECE + 1)
+#: An empty line, which agents ignore, longer than one piece of standard input.
+FILLER = b" " * PIECE + b"\n"
 
 Message = dict[str, Any]
 
@@ -75,8 +80,18 @@ def is_hello(line: bytes, nonce: str) -> bool:
     """Whether the line is the agent's answer to the hello with this nonce."""
     if nonce.encode() not in line:
         return False
+    message = _message_in(line)
+    return message.get("type") == "hello" and message.get("nonce") == nonce
+
+
+def is_ready(line: bytes) -> bool:
+    """Whether the line tells of an agent that waits for a hello."""
+    return b'"ready"' in line and _message_in(line).get("type") == "ready"
+
+
+def _message_in(line: bytes) -> Message:
+    """The message; an empty one if it is none."""
     try:
-        message, _ = decode(line)
+        return decode(line)[0]
     except ProtocolError:
-        return False
-    return bool(message["type"] == "hello" and message.get("nonce") == nonce)
+        return {}

@@ -107,29 +107,33 @@ class AgentSession:
     async def _greet(self) -> None:
         nonce = secrets.token_hex(16)
         hello = protocol.encode({"type": "hello", "nonce": nonce, "version": protocol.VERSION})
-        answered = asyncio.create_task(self._read_until_hello(nonce))
+        answered = asyncio.create_task(self._read_until_hello(nonce, hello))
         try:
             self._writer.write(hello)
             await asyncio.wait([answered], timeout=HELLO_PAUSE)
             if not answered.done():
-                # Once is enough: what the guest has not read yet it will still read.
+                # Once is enough: what the guest has not read yet it will still read, and an
+                # agent that has dropped it says that it is ready.
                 self._writer.write(protocol.FILLER + hello)
             await answered
         finally:
             answered.cancel()
             await asyncio.wait([answered])
 
-    async def _read_until_hello(self, nonce: str) -> None:
+    async def _read_until_hello(self, nonce: str, hello: bytes) -> None:
+        """Return when the agent has answered; tell one that is ready once more."""
         while True:
             try:
                 line = await self._reader.readuntil(b"\n")
+                if protocol.is_hello(line, nonce):
+                    return
+                if protocol.is_ready(line):
+                    self._writer.write(hello)
+                    await self._writer.drain()
             except asyncio.LimitOverrunError as error:
                 await self._reader.readexactly(error.consumed)
             except (asyncio.IncompleteReadError, OSError) as error:
                 raise lost("the connection was closed during the greeting") from error
-            else:
-                if protocol.is_hello(line, nonce):
-                    return
 
     async def _read(self) -> None:
         try:
@@ -147,6 +151,9 @@ class AgentSession:
 
     def _dispatch(self, message: Message, payload: bytes) -> None:
         kind, ident = message["type"], message.get("id")
+        if kind == "ready":
+            self._end(lost("it has been started again"))
+            return
         reply = self._replies.get(ident) if isinstance(ident, int) else None
         process = self._processes.get(ident) if isinstance(ident, int) else None
         if process is not None:

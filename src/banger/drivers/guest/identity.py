@@ -23,7 +23,17 @@ _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,62}[A-Za-z0-9])?\Z")
 _MACHINE_ID = re.compile(r"[0-9a-f]{32}\Z")
 _AGENT = tuple(
     f"agent/{name}.py"
-    for name in ("__init__", "main", "loop", "port", "vsock", "command", "machine", "text")
+    for name in (
+        "__init__",
+        "main",
+        "loop",
+        "listening",
+        "port",
+        "vsock",
+        "command",
+        "machine",
+        "text",
+    )
 )
 #: Commands that a busybox brings for images that lack them.
 _TOOLS = (

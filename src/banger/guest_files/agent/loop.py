@@ -12,7 +12,7 @@ import sys
 import time
 from _collections_abc import Callable, Iterator
 
-from . import machine, vsock
+from . import machine
 from .command import Command
 from .port import QUEUE_LIMIT, Message, Port
 
@@ -22,6 +22,10 @@ signal = __import__("_signal")
 VERSION = 1
 #: Seconds from SIGHUP to SIGKILL for a command that nobody waits for any more.
 GRACE = 5.0
+#: Seconds for which a port may be without a host before its conversation is over. The kernel
+#: tells of a host that has come by another way than it brings its bytes: an agent may see an
+#: earlier host go after it has greeted the next.
+ABSENCE = 1.0
 
 Handler = Callable[[int], None]
 
@@ -35,6 +39,8 @@ class Agent:
         self.connected = False
         self.greeted = False
         self.power_off_pid = 0
+        #: When a host that has gone will be given up.
+        self.absent_until: float | None = None
         #: Descriptors that are watched whether or not a host is connected.
         self.always: set[int] = set()
         self.commands: dict[int, Command] = {}
@@ -67,6 +73,8 @@ class Agent:
             if orphan.kill_at is not None and orphan.kill_at <= now:
                 orphan.kill_at = None
                 orphan.signal(signal.SIGKILL)
+        if self.absent_until is not None and self.absent_until <= now:
+            self.end_conversation()
         if self.connected:
             self.port.flush()
             mask = select.POLLIN | (select.POLLOUT if self.port.queue else 0)
@@ -101,6 +109,8 @@ class Agent:
     def time_left(self) -> float | None:
         """Milliseconds to the next deadline."""
         times = [o.kill_at for o in self.orphans if o.kill_at is not None]
+        if self.absent_until is not None:
+            times.append(self.absent_until)
         return max(0.0, min(times) - time.monotonic()) * 1000 + 1 if times else None
 
     def connect(self) -> None:
@@ -116,6 +126,10 @@ class Agent:
             # From here on poll tells everything; a signal for every piece would only cost.
             self._signals(on=False)
         self.connected = True
+        self.absent_until = None
+        if not self.greeted:
+            self.port.reset_output()
+            self.port.put({"type": "ready"})
 
     def _signals(self, *, on: bool) -> None:
         flags = fcntl.fcntl(self.port.fd, fcntl.F_GETFL)
@@ -124,17 +138,24 @@ class Agent:
         fcntl.fcntl(self.port.fd, fcntl.F_SETFL, wanted)
 
     def disconnect(self) -> None:
-        """The host has gone: nobody is served, nothing of the conversation stays."""
-        self.give_up_commands()
+        """The host has gone, or another has come since: only one that stays away is given up."""
         if not self.reconnects:
+            self.give_up_commands()
             sys.exit(0)
         self.unwatch(self.port.fd)
-        self.connected = self.greeted = False
+        self.connected = False
+        self.absent_until = time.monotonic() + ABSENCE
+        self.connect()
+
+    def end_conversation(self) -> None:
+        """Nobody is served, nothing of the conversation stays."""
+        self.absent_until = None
+        self.give_up_commands()
+        self.greeted = False
+        # A hello that is lost with the rest is said again to an agent that is ready.
         while self.port.fill() and self.port.inbox:
             self.port.reset_input()
         self.port.reset_input()
-        self.port.reset_output()
-        self.connect()
 
     def woken(self) -> None:
         os.read(self.wake, 4096)
@@ -266,31 +287,3 @@ class Agent:
     def give_up_commands(self) -> None:
         for command in list(self.commands.values()):
             self.give_up(command)
-
-
-class ListeningAgent(Agent):
-    """Serves who connects to a socket of ours: the newest alone, for a host has one client."""
-
-    def __init__(self, listener: vsock.Listener) -> None:
-        super().__init__(Port(), reconnects=True)
-        self.listener = listener
-
-    def connect(self) -> None:
-        """Wait for a host, as this does from the first moment to the last."""
-        self.always.add(self.listener.fd)
-        self.watch(self.listener.fd, select.POLLIN, lambda _: self.accept())
-
-    def accept(self) -> None:
-        connection = self.listener.accept()
-        if connection < 0:
-            return
-        if self.connected:
-            self.disconnect()
-        self.port.replace(connection)
-        self.connected = True
-
-    def disconnect(self) -> None:
-        self.give_up_commands()
-        self.unwatch(self.port.fd)
-        self.port.replace(-1)
-        self.connected = self.greeted = False

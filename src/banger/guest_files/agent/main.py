@@ -11,7 +11,8 @@ import sys
 import time
 
 from . import command, vsock
-from .loop import Agent, ListeningAgent
+from .listening import ListeningAgent
+from .loop import Agent
 from .port import Port
 
 PORT_NAME = "banger.0"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 import os
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -212,6 +213,62 @@ async def test_a_hello_swallowed_by_a_payload_is_sent_again(
     await client.close()
     await end(server)
     port.close()
+
+
+class ForgetfulAgent:
+    """A port whose agent is started again: it knows nothing of what was said before."""
+
+    def __init__(self, path: Path, *, lost: int, answers: int) -> None:
+        self.path, self.lost, self.answers = path, lost, answers
+        self.hellos = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answers = self.answers
+        while line := await reader.readline():
+            message = json.loads(line) if line.strip() else {}
+            if message.get("type") == "hello":
+                self.hellos += 1
+                if self.hellos > self.lost:
+                    writer.write(line)
+                else:
+                    writer.write(b'half of "ready"\n{"type": "ready"}\n')
+            elif message.get("type") == "ping":
+                answers -= 1
+                writer.write(line.replace(b'"ping"', b'"reply"') if answers >= 0 else READY)
+        writer.close()
+
+
+READY = b'{"type": "ready"}\n'
+
+
+async def test_an_agent_that_is_ready_is_told_hello_again_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent_session, "HELLO_PAUSE", 60)
+    agent = ForgetfulAgent(tmp_path / "agent.sock", lost=3, answers=1)
+    server = await asyncio.start_unix_server(agent.serve, agent.path)
+    client = by_port(agent.path)
+    assert await client.ping(timeout=20) == {}
+    assert agent.hellos == 4
+    await client.close()
+    await end(server)
+
+
+async def test_an_agent_that_was_started_again_ends_the_conversation(tmp_path: Path) -> None:
+    agent = ForgetfulAgent(tmp_path / "agent.sock", lost=0, answers=1)
+    server = await asyncio.start_unix_server(agent.serve, agent.path)
+    client = by_port(agent.path)
+    process = await client.execute(GuestCommand(("sleep", "60")))
+    assert await client.ping(timeout=20) == {}
+    with pytest.raises(VMMFailed, match="cannot be reached") as caught:
+        await client.ping(timeout=20)
+    assert caught.value.cause == "it has been started again"
+    with pytest.raises(VMMFailed, match="cannot be reached"):
+        await process.status()
+    assert await client.ping(timeout=20) == {}
+    assert agent.hellos == 2
+    await client.close()
+    await end(server)
 
 
 @pytest.mark.parametrize(
