@@ -15,7 +15,14 @@ from starlette.types import Receive, Scope, Send
 from banger.api import frames
 from banger.api.endpoint import Endpoint
 from banger.api.endpoints import ENDPOINTS
-from banger.api.routes import FRAMES, IMAGE_IMPORT, IMAGE_KEEP, IMAGE_REGISTER, VM_SET
+from banger.api.routes import (
+    FRAMES,
+    IMAGE_CUSTOMIZE,
+    IMAGE_IMPORT,
+    IMAGE_KEEP,
+    IMAGE_REGISTER,
+    VM_SET,
+)
 from banger.daemon.application import Application
 from banger.daemon.ports import Services
 from banger.service.requests import BuildRequest, CreateRequest
@@ -121,12 +128,21 @@ def make_possible(case: Any, files: CreateRequest) -> None:
             case.body["archive"] = files.initrd
         if case.path == IMAGE_KEEP:
             case.body["vm"] = "web"
+        if case.path == IMAGE_CUSTOMIZE:
+            make_another_image(case.body, files)
         if case.body.get("packages"):
             case.body["packages"].append("curl")
         if case.path == VM_SET:
             make_a_change(case.body)
     if "ref" in case.path_parameters:
         case.path_parameters["ref"] = "web" if "/vms/" in case.path else "debian"
+
+
+def make_another_image(body: dict[str, Any], files: CreateRequest) -> None:
+    """Let it begin with files that are there, and change something."""
+    if body["base"].startswith("/"):
+        body["base"] = files.rootfs
+    body["name"] = body.get("name") or "another"
 
 
 def make_a_change(body: dict[str, Any]) -> None:
