@@ -215,6 +215,9 @@ async def test_a_hello_swallowed_by_a_payload_is_sent_again(
     port.close()
 
 
+READY = b'{"type": "ready"}\n'
+
+
 class ForgetfulAgent:
     """A port whose agent is started again: it knows nothing of what was said before."""
 
@@ -231,14 +234,11 @@ class ForgetfulAgent:
                 if self.hellos > self.lost:
                     writer.write(line)
                 else:
-                    writer.write(b'half of "ready"\n{"type": "ready"}\n')
+                    writer.write(b'half of "ready"\n' + READY)
             elif message.get("type") == "ping":
                 answers -= 1
                 writer.write(line.replace(b'"ping"', b'"reply"') if answers >= 0 else READY)
         writer.close()
-
-
-READY = b'{"type": "ready"}\n'
 
 
 async def test_an_agent_that_is_ready_is_told_hello_again_at_once(
