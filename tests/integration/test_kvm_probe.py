@@ -48,7 +48,7 @@ def test_the_bare_guest_of_the_probe_needs_no_file(
         return trials[-1]
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(kvm_probe, "run_trial", emulated)
+    monkeypatch.setattr(kvm_probe, "run_bare_trial", emulated)
     vmm = kvm_probe._vmm_to_try(Paths.from_environment({"HOME": str(tmp_path)}, 0))
     assert vmm is not None
     kvm_probe._try_guests(vmm, None)

@@ -10,7 +10,7 @@ from banger.host.finding import Check, Status
 from banger.host.firecracker_binary import FirecrackerBinary, find_firecracker
 from banger.host.firecracker_trial import firecracker_argv
 from banger.host.tiny_guest import tiny_guest
-from banger.host.trial import Trial, in_memory, run_trial
+from banger.host.trial import Trial, in_memory, run_bare_trial
 
 #: Seconds for a guest that takes 0.05.
 TIMEOUT = 5.0
@@ -45,7 +45,7 @@ def try_firecracker(program: FirecrackerBinary) -> Trial:
         in_memory("banger-kernel", guest) as kernel,
         firecracker_argv(program.path, kernel, memory_mib=64) as argv,
     ):
-        return run_trial(argv, _GREETING, TIMEOUT)
+        return run_bare_trial(argv, _GREETING, TIMEOUT)
 
 
 def _failed(what: str, cause: str) -> Check:

@@ -19,7 +19,7 @@ from banger.host.command import find_program
 from banger.host.firecracker_binary import find_firecracker
 from banger.host.firecracker_trial import firecracker_argv
 from banger.host.tiny_guest import tiny_guest
-from banger.host.trial import Trial, in_memory, qemu_argv, run_trial
+from banger.host.trial import Trial, in_memory, qemu_argv, run_bare_trial, run_trial
 from banger.paths import Paths
 
 _DEVICE = Path("/dev/kvm")
@@ -161,7 +161,7 @@ def _try_guests(vmm: _Trier, kernel: Path | None) -> KvmVerdict:
     patience = _patience()
     bare = tiny_guest(f"{_GREETING}\n".encode())
     with in_memory("banger-kvm", bare) as guest, vmm.argv(guest, bare=True) as argv:
-        first = run_trial(argv, _GREETING, BARE_TIMEOUT * patience)
+        first = run_bare_trial(argv, _GREETING, BARE_TIMEOUT * patience)
     if not first.passed:
         failed = f"{_DEVICE} opens, but not even a bare guest runs: {_why(vmm, first)}"
         return KvmVerdict(KvmLevel.OPENS_ONLY, failed, first.seconds, _detail(first))

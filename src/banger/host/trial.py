@@ -101,6 +101,17 @@ def run_trial(argv: tuple[str, ...], proof: str, timeout: float) -> Trial:
         )
 
 
+def run_bare_trial(argv: tuple[str, ...], proof: str, timeout: float) -> Trial:
+    """:func:`run_trial` for a bare guest, which is ready in a moment: its silence is proved twice.
+
+    On a KVM that runs such a guest in 0.02 s, now and then one said nothing for seconds, and a
+    longer limit did not help; none of 20,000 others did. What is told of the guest is told of the
+    host, and believed until that boots again. A VMM that ends is believed at once: it says why.
+    """
+    trial = run_trial(argv, proof, timeout)
+    return trial if trial.passed or trial.ended else run_trial(argv, proof, timeout)
+
+
 def _watch(
     pid: int, ticks: int | None, console: int, proof: re.Pattern[str], timeout: float
 ) -> tuple[bool, bool]:

@@ -11,7 +11,7 @@ import pytest
 from banger.errors import HostNotReady
 from banger.host import process
 from banger.host.command import Command, run_blocking
-from banger.host.trial import Trial, qemu_argv, run_trial
+from banger.host.trial import Trial, qemu_argv, run_bare_trial, run_trial
 
 
 def shell(script: str, mark: str) -> tuple[str, ...]:
@@ -46,6 +46,24 @@ def test_who_goes_on_printing_is_only_slow(mark: str) -> None:
     trial = run_trial(shell(endless, mark), "alive", timeout=0.5)
     assert (trial.passed, trial.ended) == (False, False)
     assert process.find_by_argument(mark) == []
+
+
+def test_a_bare_guest_is_silent_only_if_it_is_so_twice(mark: str, tmp_path: Path) -> None:
+    before = tmp_path / "before"
+    once = f"test -e {before} && echo alive; echo x >> {before}; exec sleep 60"
+    assert run_bare_trial(shell(once, mark), "alive", 1).passed
+    trial = run_bare_trial(shell(f"echo x >> {before}; exec sleep 60", mark), "alive", 0.5)
+    assert (trial.passed, trial.ended) == (False, False)
+    assert before.read_text() == 4 * "x\n"
+    assert process.find_by_argument(mark) == []
+
+
+def test_a_bare_guest_whose_vmm_ends_is_not_tried_again(mark: str, tmp_path: Path) -> None:
+    before = tmp_path / "before"
+    trial = run_bare_trial(shell(f"echo x >> {before}; exit 1", mark), "alive", 20)
+    assert (trial.passed, trial.ended) == (False, True)
+    assert run_bare_trial(shell(f"echo x >> {before}; echo alive", mark), "alive", 20).passed
+    assert before.read_text() == 2 * "x\n"
 
 
 def test_a_vmm_that_ends_says_why(mark: str) -> None:
